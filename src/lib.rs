@@ -1,1 +1,16 @@
+//! Scan, sign, walk: the debit follows.
+//!
+//! The map of the crate is in ARCHITECTURE.md. `money`, `id`, `time`, `barcode`, `catalogue`, `basket` and `protocol` are
+//! pure and shared with the merchant; feature `terminal` adds the rest.
+
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod time;
+
+pub use error::{StorageProblem, WalkpayError};
+pub use id::*;
+pub use money::{Currency, Money};
+pub use time::Timestamp;
+
 uniffi::setup_scaffolding!();
