@@ -179,6 +179,13 @@ text_id!(
     ServiceNumber, 15, ""
 );
 
+impl KeyId {
+    /// The thumbprint whose 32 digest bytes are given.
+    pub(crate) fn of_digest(digest: &[u8; 32]) -> Self {
+        Self(crate::protocol::crypto::base64url(digest))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,9 @@
 pub mod error;
 pub mod id;
 pub mod money;
+#[cfg(feature = "openapi")]
+mod openapi;
+pub mod protocol;
 pub mod time;
 
 pub use error::{StorageProblem, WalkpayError};

@@ -1,0 +1,77 @@
+//! OpenAPI schemas of the types that are written as strings on the wire.
+
+use crate::money::{Currency, Money};
+use crate::protocol::document::ReasonCode;
+use crate::{id::*, time::Timestamp};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
+
+fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))
+}
+
+macro_rules! string_schema {
+    ($($type:ty => $name:literal, $pattern:expr, $example:expr;)*) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                string().pattern(Some($pattern)).examples([$example]).build().into()
+            }
+        }
+        impl ToSchema for $type {
+            fn name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+        }
+    )*};
+}
+
+const UUID7: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+const UUID7_EXAMPLE: &str = "018bcfe5-6800-7707-8707-070707070707";
+
+string_schema! {
+    TripId => "TripId", UUID7, UUID7_EXAMPLE;
+    HoldId => "HoldId", UUID7, UUID7_EXAMPLE;
+    DeviceId => "DeviceId", UUID7, UUID7_EXAMPLE;
+    PassId => "PassId", UUID7, UUID7_EXAMPLE;
+    MerchantId => "MerchantId", "^[0-9A-Za-z_.-]{1,40}$", "demo";
+    StoreId => "StoreId", "^[0-9A-Za-z_.-]{1,40}$", "demo-1";
+    Sub => "Sub", "^[0-9A-Za-z_-]{1,40}$", "u_5f2c";
+    UserName => "UserName", "^[0-9A-Za-z_.@+-]{1,64}$", "alice";
+    GateGroup => "GateGroup", "^[0-9A-Za-z_.-]{1,40}$", "demo-1";
+    KeyId => "KeyId", "^[0-9A-Za-z_-]{1,43}$", "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    ServiceNumber => "ServiceNumber", "^[0-9]{15}$", "000000000000042";
+    Currency => "Currency", "^[A-Z]{3}$", "EUR";
+}
+
+impl PartialSchema for ReasonCode {
+    fn schema() -> RefOr<Schema> {
+        string().description(Some("A stable word, see docs/protocol.md")).examples(["price_mismatch"]).build().into()
+    }
+}
+impl ToSchema for ReasonCode {}
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        string()
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .pattern(Some("Z$"))
+            .examples(["2026-01-31T09:49:59.007Z"])
+            .build()
+            .into()
+    }
+}
+impl ToSchema for Timestamp {}
+
+impl PartialSchema for Money {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .property("amount", string().pattern(Some(r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$")).examples(["12.30"]))
+            .property("currency", <Currency as PartialSchema>::schema())
+            .required("amount")
+            .required("currency")
+            .build()
+            .into()
+    }
+}
+impl ToSchema for Money {}

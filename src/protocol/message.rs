@@ -1,0 +1,178 @@
+//! The bodies of the terminal's and the gate's HTTP requests and answers (docs/protocol.md, "Terminal API").
+//!
+//! Signed documents are carried as compact JWS in string members.
+
+use super::document::Reason;
+use crate::id::*;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The largest body that a terminal sends: 500 lines with room.
+pub const MAX_REQUEST_BODY: usize = 512 * 1024;
+/// The largest body that a terminal reads, catalogue data aside.
+pub const MAX_ANSWER_BODY: usize = 4 * 1024 * 1024;
+/// The longest that a poll for events may wait at the merchant.
+pub const MAX_WAIT_SECONDS: u64 = 50;
+/// The most events in one page.
+pub const MAX_EVENTS_PER_PAGE: usize = 100;
+
+/// `POST /terminal/v1/enrolments`: answer. Unsigned request without a body; the terminal checks that the root key has the
+/// thumbprint of its enrolment code before it sends the code anywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrolmentStart {
+    /// The merchant.
+    pub merchant_id: MerchantId,
+    /// To be put into the proofs; good for a few minutes and for one enrolment.
+    pub nonce: String,
+    /// The root key, a JWK.
+    pub root_key: super::crypto::Jwk,
+    /// The key set, a JWS by the root.
+    pub key_set: String,
+}
+
+/// `PUT /terminal/v1/enrolments/{device_id}`: request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrolmentRequest {
+    /// The one-time code.
+    pub code: String,
+    /// For people: how the device calls itself (at most 80 characters).
+    pub device_label: String,
+    /// The proof, signed with the request key.
+    pub request_proof: String,
+    /// The same proof, signed with the consent key.
+    pub consent_proof: String,
+}
+
+/// `PUT /terminal/v1/enrolments/{device_id}`: answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrolmentAnswer {
+    /// An enrolment grant, a JWS.
+    pub grant: String,
+}
+
+/// `PUT /terminal/v1/devices/{device_id}/keys`: request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyRotationRequest {
+    /// A key rotation by the consent key in force, a JWS.
+    pub rotation: String,
+    /// The same document signed with the new request key.
+    pub request_proof: String,
+    /// The same document signed with the new consent key.
+    pub consent_proof: String,
+}
+
+/// `PUT /terminal/v1/holds/{hold_id}`: request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HoldPut {
+    /// A hold request, a JWS.
+    pub hold: String,
+}
+
+/// `PUT /terminal/v1/trips/{trip_id}/attempts/{attempt}`: request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttemptPut {
+    /// A basket summary, a JWS.
+    pub basket: String,
+    /// The lines' bytes, base64url.
+    pub lines: String,
+}
+
+/// `PUT /terminal/v1/trips/{trip_id}/cancellation`: request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CancellationPut {
+    /// A trip cancellation, a JWS.
+    pub cancellation: String,
+}
+
+/// The answer to every PUT of the terminal API: it is on record. What comes of it follows as events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Recorded {
+    /// When it was first taken in, by merchant time; the same in the answer to a repeat.
+    pub recorded_at: Timestamp,
+    /// The last event of this device at that moment: what follows has a higher `seq`.
+    pub last_seq: u64,
+}
+
+/// `GET /terminal/v1/events?after=N&wait=S`: answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EventsPage {
+    /// Events after the cursor in order, each a JWS; empty when the wait ended without any.
+    pub events: Vec<String>,
+    /// A clock statement, a JWS.
+    pub clock: String,
+}
+
+/// `GET /terminal/v1/keys`: answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeySetAnswer {
+    /// The newest key set, a JWS by the root.
+    pub key_set: String,
+}
+
+/// `GET /terminal/v1/stores/{store_id}/catalogue?base=R`: answer. The data itself is at
+/// `/terminal/v1/stores/{store_id}/catalogue/{revision}?base=R`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CatalogueAnswer {
+    /// A catalogue manifest, a JWS; its `base` says whether the data is a delta or a snapshot.
+    pub manifest: String,
+}
+
+/// `GET /gate/v1/groups/{group}/revocations?after=N`: passes that must no longer be taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Revocations {
+    /// In the order of revocation.
+    pub passes: Vec<PassId>,
+    /// To be given as `after` next time.
+    pub cursor: u64,
+}
+
+/// `POST /gate/v1/groups/{group}/passes`: what gates took in, so that the group's lists become one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SpentPasses {
+    /// At most 1,000.
+    pub passes: Vec<SpentPass>,
+}
+
+/// A pass that a gate took in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SpentPass {
+    /// The pass.
+    pub jti: PassId,
+    /// When, by the gate's clock.
+    pub spent_at: Timestamp,
+}
+
+/// A problem document (RFC 9457), `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// `urn:walkpay:problem:` and the code.
+    #[serde(rename = "type")]
+    pub typ: String,
+    /// What the code means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was expected here and what to do.
+    pub detail: String,
+    /// With verdicts: the reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+/// What all problem types begin with.
+pub const PROBLEM_PREFIX: &str = "urn:walkpay:problem:";

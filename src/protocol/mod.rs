@@ -1,0 +1,7 @@
+//! The wire: messages, signed documents and their verification, problem types. Pure, and the same code on both sides.
+
+pub mod crypto;
+pub mod document;
+pub mod jws;
+pub mod message;
+pub mod problem;
