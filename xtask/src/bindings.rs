@@ -34,31 +34,16 @@ pub fn generate(context: &Context, library: &Library) -> Result<Generated> {
     for language in ["kotlin", "swift", "python"] {
         quiet(
             command(&library.generator, &context.top)
-                .args([
-                    "generate",
-                    "--no-format",
-                    "--language",
-                    language,
-                    "--out-dir",
-                ])
+                .args(["generate", "--no-format", "--language", language, "--out-dir"])
                 .arg(folder(language))
                 .arg(&library.shared),
         )?;
     }
     let shared = folder("library");
     fs::create_dir_all(&shared)?;
-    let name = library
-        .shared
-        .file_name()
-        .context("the library has no file name")?;
+    let name = library.shared.file_name().context("the library has no file name")?;
     fs::copy(&library.shared, shared.join(name))?;
-    Ok(Generated {
-        kotlin: folder("kotlin"),
-        swift: folder("swift"),
-        python: folder("python"),
-        library: shared,
-        root,
-    })
+    Ok(Generated { kotlin: folder("kotlin"), swift: folder("swift"), python: folder("python"), library: shared, root })
 }
 
 /// The merchant that the tests of every language start; built with the profile of all tests.
@@ -81,8 +66,7 @@ pub fn merchant(context: &Context) -> Result<PathBuf> {
 /// When it cannot be emptied or made.
 pub fn fresh(folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(folder)
-            .with_context(|| format!("could not empty {}", folder.display()))?;
+        fs::remove_dir_all(folder).with_context(|| format!("could not empty {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))
 }
@@ -97,10 +81,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         let entry = entry?;
         let (source, name) = (entry.path(), entry.file_name());
         if entry.file_type()?.is_dir() {
-            if ![".build", "target", "__pycache__"]
-                .iter()
-                .any(|skipped| name == *skipped)
-            {
+            if ![".build", "target", "__pycache__"].iter().any(|skipped| name == *skipped) {
                 copy_tree(&source, &to.join(&name))?;
             }
         } else {

@@ -14,8 +14,7 @@ const MARK: &str = ".complete";
 /// # Errors
 /// When the folder cannot be written, or `make` fails.
 pub fn entry(cache: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    fs::create_dir_all(cache)
-        .with_context(|| format!("could not make the cache folder {}", cache.display()))?;
+    fs::create_dir_all(cache).with_context(|| format!("could not make the cache folder {}", cache.display()))?;
     let lock = File::create(cache.join(format!("{name}.lock")))?;
     lock.lock()?;
     let folder = cache.join(name);
@@ -23,8 +22,7 @@ pub fn entry(cache: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -
         return Ok(folder);
     }
     if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("could not remove the unfinished {}", folder.display()))?;
+        fs::remove_dir_all(&folder).with_context(|| format!("could not remove the unfinished {}", folder.display()))?;
     }
     make(&folder)?;
     fs::write(folder.join(MARK), "")?;
@@ -53,8 +51,7 @@ mod tests {
             anyhow::bail!("the network went away")
         });
         assert!(failed.is_err());
-        let made =
-            entry(cache.path(), "x", |folder| Ok(fs::create_dir(folder)?)).expect("made anew");
+        let made = entry(cache.path(), "x", |folder| Ok(fs::create_dir(folder)?)).expect("made anew");
         assert!(!made.join("part").exists());
         let again = entry(cache.path(), "x", |_| anyhow::bail!("made twice")).expect("reused");
         assert_eq!(made, again);

@@ -53,7 +53,6 @@ fn cache_folder() -> Result<PathBuf> {
     if let Some(folder) = set("XDG_CACHE_HOME") {
         return Ok(Path::new(&folder).join("walkpay"));
     }
-    let home = set("HOME")
-        .context("set WALKPAY_CACHE to a folder for downloads: HOME is not set either")?;
+    let home = set("HOME").context("set WALKPAY_CACHE to a folder for downloads: HOME is not set either")?;
     Ok(Path::new(&home).join(".cache/walkpay"))
 }

@@ -60,20 +60,14 @@ pub fn fuzz(context: &Context, args: &FuzzArgs) -> Result<bool> {
         cargo
     };
     let listed = quiet(cargo().arg("list"))?;
-    let targets: Vec<&str> = listed
-        .lines()
-        .filter(|name| args.target.as_deref().is_none_or(|wanted| wanted == *name))
-        .collect();
+    let targets: Vec<&str> =
+        listed.lines().filter(|name| args.target.as_deref().is_none_or(|wanted| wanted == *name)).collect();
     if targets.is_empty() {
-        bail!(
-            "no such fuzz target; there are: {}",
-            listed.split_whitespace().collect::<Vec<_>>().join(", ")
-        );
+        bail!("no such fuzz target; there are: {}", listed.split_whitespace().collect::<Vec<_>>().join(", "));
     }
     for target in targets {
         let corpus = context.top.join("fuzz/corpus").join(target);
-        fs::create_dir_all(&corpus)
-            .with_context(|| format!("could not make {}", corpus.display()))?;
+        fs::create_dir_all(&corpus).with_context(|| format!("could not make {}", corpus.display()))?;
         let mut run = cargo();
         run.args(["run", target]).arg(&corpus);
         let seeds = context.top.join("fuzz/seeds").join(target);
@@ -92,15 +86,7 @@ pub fn fuzz(context: &Context, args: &FuzzArgs) -> Result<bool> {
 pub fn size(context: &Context) -> Result<bool> {
     let shared = library::cdylib(context, None, None)?;
     let name = shared.file_name().context("the library has no file name")?;
-    let bytes = library::stripped(
-        context,
-        &shared,
-        &context.bindings().join("stripped").join(name),
-    )?;
-    println!(
-        "{} for this machine, stripped: {bytes} bytes ({} KiB)",
-        name.display(),
-        bytes / 1024
-    );
+    let bytes = library::stripped(context, &shared, &context.bindings().join("stripped").join(name))?;
+    println!("{} for this machine, stripped: {bytes} bytes ({} KiB)", name.display(), bytes / 1024);
     Ok(true)
 }

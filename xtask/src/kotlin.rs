@@ -20,18 +20,8 @@ pub fn test(context: &Context, generated: &Generated, merchant: &Path) -> Result
     let property = |name: &str, value: &Path| format!("-D{name}={}", value.display());
     stream(
         command("mvn", &project)
-            .args([
-                "--batch-mode",
-                "--no-transfer-progress",
-                "--offline",
-                "--quiet",
-                "clean",
-                "test",
-            ])
-            .arg(property(
-                "walkpay.build",
-                &context.bindings().join("kotlin"),
-            ))
+            .args(["--batch-mode", "--no-transfer-progress", "--offline", "--quiet", "clean", "test"])
+            .arg(property("walkpay.build", &context.bindings().join("kotlin")))
             .arg(property("walkpay.generated", &generated.kotlin))
             .arg(property("walkpay.library", &generated.library))
             .arg(property("walkpay.merchant", merchant)),
@@ -45,10 +35,6 @@ pub fn test(context: &Context, generated: &Generated, merchant: &Path) -> Result
 /// When a file cannot be read.
 pub fn api(context: &Context, generated: &Generated) -> Result<bool> {
     let source = generated.kotlin.join("org/walkpay/walkpay.kt");
-    let source = fs::read_to_string(&source)
-        .with_context(|| format!("{} was not generated", source.display()))?;
-    snapshot::compare(
-        &context.top.join("bindings/kotlin/api.txt"),
-        &snapshot::outline(&source, Language::Kotlin),
-    )
+    let source = fs::read_to_string(&source).with_context(|| format!("{} was not generated", source.display()))?;
+    snapshot::compare(&context.top.join("bindings/kotlin/api.txt"), &snapshot::outline(&source, Language::Kotlin))
 }

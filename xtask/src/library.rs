@@ -31,10 +31,7 @@ pub fn build(context: &Context) -> Result<Library> {
         "--profile",
         "bindgen",
     ]))?;
-    Ok(Library {
-        shared,
-        generator: context.target.join("bindgen/uniffi-bindgen"),
-    })
+    Ok(Library { shared, generator: context.target.join("bindgen/uniffi-bindgen") })
 }
 
 /// The shared library for `platform` (a Rust target triple; none: this machine).
@@ -42,16 +39,8 @@ pub fn build(context: &Context) -> Result<Library> {
 ///
 /// # Errors
 /// When it does not build.
-pub fn cdylib(
-    context: &Context,
-    platform: Option<&str>,
-    rustflags: Option<&str>,
-) -> Result<PathBuf> {
-    let name = format!(
-        "{}walkpay{}",
-        std::env::consts::DLL_PREFIX,
-        extension(platform)
-    );
+pub fn cdylib(context: &Context, platform: Option<&str>, rustflags: Option<&str>) -> Result<PathBuf> {
+    let name = format!("{}walkpay{}", std::env::consts::DLL_PREFIX, extension(platform));
     build_as(context, "cdylib", &name, platform, rustflags)
 }
 
@@ -71,13 +60,8 @@ pub fn stripped(context: &Context, library: &Path, to: &Path) -> Result<u64> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    plain(
-        command("strip", &context.top)
-            .args(["--strip-unneeded", "-o"])
-            .arg(to)
-            .arg(library),
-    )
-    .context("`strip` of the C compiler's binutils is needed")?;
+    plain(command("strip", &context.top).args(["--strip-unneeded", "-o"]).arg(to).arg(library))
+        .context("`strip` of the C compiler's binutils is needed")?;
     Ok(fs::metadata(to)?.len())
 }
 
@@ -89,17 +73,7 @@ fn build_as(
     rustflags: Option<&str>,
 ) -> Result<PathBuf> {
     let mut cargo = command(Context::cargo(), &context.top);
-    cargo.args([
-        "rustc",
-        "--quiet",
-        "--package",
-        "walkpay",
-        "--lib",
-        "--profile",
-        "mobile",
-        "--crate-type",
-        kind,
-    ]);
+    cargo.args(["rustc", "--quiet", "--package", "walkpay", "--lib", "--profile", "mobile", "--crate-type", kind]);
     let mut folder = context.target.clone();
     if let Some(platform) = platform {
         cargo.args(["--target", platform]);

@@ -56,12 +56,8 @@ struct Package {
 /// # Errors
 /// When `cargo metadata` fails.
 pub fn check(context: &Context) -> Result<bool> {
-    let metadata = quiet(command(Context::cargo(), &context.top).args([
-        "metadata",
-        "--locked",
-        "--format-version",
-        "1",
-    ]))?;
+    let metadata =
+        quiet(command(Context::cargo(), &context.top).args(["metadata", "--locked", "--format-version", "1"]))?;
     let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
     let mut kinds = BTreeSet::new();
     let mut refused = 0;
@@ -69,18 +65,11 @@ pub fn check(context: &Context) -> Result<bool> {
         let licence = package.license.as_deref().unwrap_or("none");
         kinds.insert(licence);
         if !is_allowed(&package.name, licence) {
-            println!(
-                "{} {}: licence {licence} is not on the list",
-                package.name, package.version
-            );
+            println!("{} {}: licence {licence} is not on the list", package.name, package.version);
             refused += 1;
         }
     }
-    println!(
-        "{} packages, {} licence expressions, {refused} refused",
-        metadata.packages.len(),
-        kinds.len()
-    );
+    println!("{} packages, {} licence expressions, {refused} refused", metadata.packages.len(), kinds.len());
     Ok(refused == 0 && !metadata.packages.is_empty())
 }
 
@@ -91,9 +80,7 @@ fn is_allowed(package: &str, expression: &str) -> bool {
 /// Evaluates an SPDX expression (`OR` binds weaker than `AND`; `/` is the old spelling of `OR`).
 fn is_permissive(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ");
-    let mut parser = Parser {
-        rest: expression.trim(),
-    };
+    let mut parser = Parser { rest: expression.trim() };
     let allowed = parser.any();
     allowed && parser.rest.is_empty()
 }
@@ -172,13 +159,7 @@ mod tests {
     #[test]
     fn deny_toml_has_the_same_lists() {
         let deny = include_str!("../../deny.toml");
-        let allow = deny
-            .split_once("allow = [")
-            .expect("a list")
-            .1
-            .split_once(']')
-            .expect("its end")
-            .0;
+        let allow = deny.split_once("allow = [").expect("a list").1.split_once(']').expect("its end").0;
         let listed: Vec<&str> = allow.split('"').skip(1).step_by(2).collect();
         assert_eq!(listed, PERMISSIVE);
         let exceptions: Vec<&str> = deny
@@ -186,9 +167,6 @@ mod tests {
             .filter_map(|line| line.split_once("{ crate = \"")?.1.split_once("\", allow"))
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(
-            exceptions,
-            EXCEPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-        );
+        assert_eq!(exceptions, EXCEPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     }
 }

@@ -25,10 +25,7 @@ const ANDROID_FLAGS: &str = "-Clink-arg=-Wl,-z,max-page-size=16384";
 /// Rust targets of the slices of an XCFramework; those of one line are joined into one library.
 const APPLE: &[(&str, &[&str])] = &[
     ("ios", &["aarch64-apple-ios"]),
-    (
-        "ios-simulator",
-        &["aarch64-apple-ios-sim", "x86_64-apple-ios"],
-    ),
+    ("ios-simulator", &["aarch64-apple-ios-sim", "x86_64-apple-ios"]),
     ("macos", &["aarch64-apple-darwin", "x86_64-apple-darwin"]),
 ];
 
@@ -53,11 +50,7 @@ enum What {
 /// # Errors
 /// When the library does not build.
 pub fn package(context: &Context, args: &PackageArgs) -> Result<bool> {
-    let wanted = if args.what.is_empty() {
-        What::value_variants()
-    } else {
-        &args.what
-    };
+    let wanted = if args.what.is_empty() { What::value_variants() } else { &args.what };
     let generated = bindings::generate(context, &library::build(context)?)?;
     let out = context.target.join("package");
     fs::create_dir_all(&out)?;
@@ -84,49 +77,31 @@ pub fn package(context: &Context, args: &PackageArgs) -> Result<bool> {
 fn wheel(context: &Context, generated: &Generated, out: &Path) -> Result<PathBuf> {
     let folder = python::assemble(context, generated)?;
     let package = folder.join("walkpay");
-    let name = fs::read_dir(&generated.library)?
-        .next()
-        .context("no library was generated")??
-        .file_name();
-    library::stripped(
-        context,
-        &generated.library.join(&name),
-        &package.join(&name),
-    )?;
+    let name = fs::read_dir(&generated.library)?.next().context("no library was generated")??.file_name();
+    library::stripped(context, &generated.library.join(&name), &package.join(&name))?;
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         fs::copy(context.top.join(licence), folder.join(licence))?;
     }
     let script = context.top.join("tests/tools/python/wheel.py");
-    let made = quiet(
-        command("python3", &context.top)
-            .arg(script)
-            .args([&folder, out]),
-    )?;
+    let made = quiet(command("python3", &context.top).arg(script).args([&folder, out]))?;
     Ok(PathBuf::from(made.trim()))
 }
 
 fn aar(context: &Context, generated: &Generated, out: &Path) -> Result<PathBuf> {
-    let ndk = std::env::var_os("ANDROID_NDK_HOME")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_dir());
+    let ndk = std::env::var_os("ANDROID_NDK_HOME").map(PathBuf::from).filter(|folder| folder.is_dir());
     let ndk = ndk.context("the Android NDK is missing: set ANDROID_NDK_HOME to its folder")?;
     let compilers = ndk.join("toolchains/llvm/prebuilt/linux-x86_64/bin");
     let staging = context.bindings().join("aar");
     fresh(&staging)?;
     for (abi, platform) in ANDROID {
         need_target(context, platform)?;
-        let linker = compilers.join(format!(
-            "{}{ANDROID_API}-clang",
-            platform.replace("armv7-", "armv7a-")
-        ));
+        let linker = compilers.join(format!("{}{ANDROID_API}-clang", platform.replace("armv7-", "armv7a-")));
         let flags = format!("{ANDROID_FLAGS} -Clinker={}", linker.display());
         let shared = library::cdylib(context, Some(platform), Some(&flags))?;
         let to = staging.join("jni").join(abi).join("libwalkpay.so");
         fs::create_dir_all(to.parent().context("a file has a folder")?)?;
         plain(
-            command(compilers.join("llvm-strip"), &context.top)
-                .args(["--strip-unneeded", "-o"])
-                .args([&to, &shared]),
+            command(compilers.join("llvm-strip"), &context.top).args(["--strip-unneeded", "-o"]).args([&to, &shared]),
         )?;
     }
     // The classes are those of the JVM build; R8 reads the consumer rules from the archive.
@@ -140,23 +115,11 @@ fn aar(context: &Context, generated: &Generated, out: &Path) -> Result<PathBuf> 
             .arg(property("walkpay.library", &generated.library)),
     )?;
     let kotlin = context.top.join("bindings/kotlin");
-    fs::copy(build.join("walkpay.jar"), staging.join("classes.jar"))
-        .context("Maven made no walkpay.jar")?;
-    fs::copy(
-        kotlin.join("src/main/resources/META-INF/proguard/walkpay.pro"),
-        staging.join("proguard.txt"),
-    )?;
-    fs::copy(
-        kotlin.join("AndroidManifest.xml"),
-        staging.join("AndroidManifest.xml"),
-    )?;
+    fs::copy(build.join("walkpay.jar"), staging.join("classes.jar")).context("Maven made no walkpay.jar")?;
+    fs::copy(kotlin.join("src/main/resources/META-INF/proguard/walkpay.pro"), staging.join("proguard.txt"))?;
+    fs::copy(kotlin.join("AndroidManifest.xml"), staging.join("AndroidManifest.xml"))?;
     let archive = out.join(format!("walkpay-{}.aar", env!("CARGO_PKG_VERSION")));
-    plain(
-        command("jar", &staging)
-            .args(["--create", "--no-manifest", "--file"])
-            .arg(&archive)
-            .arg("."),
-    )?;
+    plain(command("jar", &staging).args(["--create", "--no-manifest", "--file"]).arg(&archive).arg("."))?;
     Ok(archive)
 }
 
@@ -174,11 +137,7 @@ fn xcframework(context: &Context, generated: &Generated, out: &Path) -> Result<P
     let mut make = command("xcodebuild", &context.top);
     make.arg("-create-xcframework");
     for (slice, platforms) in APPLE {
-        let joined = context
-            .bindings()
-            .join("apple")
-            .join(slice)
-            .join("libwalkpay.a");
+        let joined = context.bindings().join("apple").join(slice).join("libwalkpay.a");
         fs::create_dir_all(joined.parent().context("a file has a folder")?)?;
         let mut join = command("lipo", &context.top);
         join.args(["-create", "-output"]).arg(&joined);
@@ -187,10 +146,7 @@ fn xcframework(context: &Context, generated: &Generated, out: &Path) -> Result<P
             join.arg(library::staticlib(context, platform)?);
         }
         plain(&mut join)?;
-        make.arg("-library")
-            .arg(joined)
-            .arg("-headers")
-            .arg(package.join("Sources/WalkPayFFI"));
+        make.arg("-library").arg(joined).arg("-headers").arg(package.join("Sources/WalkPayFFI"));
     }
     plain(make.arg("-output").arg(&framework))?;
     Ok(framework)
@@ -198,12 +154,7 @@ fn xcframework(context: &Context, generated: &Generated, out: &Path) -> Result<P
 
 /// Refuses with the command to run when Rust's standard library for `platform` is not installed.
 fn need_target(context: &Context, platform: &str) -> Result<()> {
-    let folder = quiet(command("rustc", &context.top).args([
-        "--print",
-        "target-libdir",
-        "--target",
-        platform,
-    ]))?;
+    let folder = quiet(command("rustc", &context.top).args(["--print", "target-libdir", "--target", platform]))?;
     if !Path::new(folder.trim()).is_dir() {
         bail!("Rust's standard library for {platform} is missing: rustup target add {platform}");
     }

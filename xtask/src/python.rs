@@ -15,23 +15,11 @@ use crate::tally::Runner;
 ///
 /// # Errors
 /// When the package cannot be written or Python cannot be started.
-pub fn test(
-    context: &Context,
-    generated: &Generated,
-    environment: &Path,
-    merchant: &Path,
-) -> Result<Outcome> {
+pub fn test(context: &Context, generated: &Generated, environment: &Path, merchant: &Path) -> Result<Outcome> {
     let folder = assemble(context, generated)?;
     stream(
         command(environment.join("bin/python"), &folder)
-            .args([
-                "-m",
-                "pytest",
-                "-p",
-                "no:cacheprovider",
-                "--color=no",
-                "tests",
-            ])
+            .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "tests"])
             .env("PYTHONPATH", &folder)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("WALKPAY_MERCHANT", merchant),
@@ -46,9 +34,7 @@ pub fn test(
 pub fn api(context: &Context, generated: &Generated, environment: &Path) -> Result<bool> {
     let script = context.top.join("tests/tools/python/outline.py");
     let outline = quiet(
-        command(environment.join("bin/python"), &context.top)
-            .arg(script)
-            .arg(generated.python.join("walkpay.py")),
+        command(environment.join("bin/python"), &context.top).arg(script).arg(generated.python.join("walkpay.py")),
     )?;
     snapshot::compare(&context.top.join("bindings/python/api.txt"), &outline)
 }
@@ -62,11 +48,8 @@ pub fn assemble(context: &Context, generated: &Generated) -> Result<PathBuf> {
     fresh(&folder)?;
     copy_tree(&context.top.join("bindings/python"), &folder)?;
     let package = folder.join("walkpay");
-    fs::copy(
-        generated.python.join("walkpay.py"),
-        package.join("walkpay.py"),
-    )
-    .context("the Python module was not generated")?;
+    fs::copy(generated.python.join("walkpay.py"), package.join("walkpay.py"))
+        .context("the Python module was not generated")?;
     copy_tree(&generated.library, &package)?;
     Ok(folder)
 }

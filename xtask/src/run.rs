@@ -46,21 +46,13 @@ pub fn stream(command: &mut Command, runner: Runner) -> Result<Outcome> {
         scope.spawn(|| stdout.map(|pipe| copy_lines(pipe, &mut std::io::stdout(), &counter)));
         scope.spawn(|| stderr.map(|pipe| copy_lines(pipe, &mut std::io::stderr(), &counter)));
     });
-    let status = child
-        .wait()
-        .with_context(|| format!("waiting for {}", shown(command)))?;
-    let tally = counter
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .tally();
+    let status = child.wait().with_context(|| format!("waiting for {}", shown(command)))?;
+    let tally = counter.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).tally();
     let ran = runner == Runner::None || tally.passed + tally.failed > 0;
     if status.success() && !ran {
         println!("no test was run");
     }
-    Ok(Outcome {
-        success: status.success() && tally.failed == 0 && ran,
-        tally,
-    })
+    Ok(Outcome { success: status.success() && tally.failed == 0 && ran, tally })
 }
 
 /// Runs `command` in silence; its output appears only in the error.
@@ -68,19 +60,11 @@ pub fn stream(command: &mut Command, runner: Runner) -> Result<Outcome> {
 /// # Errors
 /// When the program cannot be started or fails.
 pub fn quiet(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("could not start {}", command.get_program().display()))?;
+    let output = command.output().with_context(|| format!("could not start {}", command.get_program().display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} failed ({})\n{}{}",
-            shown(command),
-            output.status,
-            text,
-            errors.trim_end()
-        );
+        bail!("{} failed ({})\n{}{}", shown(command), output.status, text, errors.trim_end());
     }
     Ok(text)
 }
@@ -91,9 +75,7 @@ pub fn quiet(command: &mut Command) -> Result<String> {
 /// When the program cannot be started or fails.
 pub fn plain(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));
-    let status = command
-        .status()
-        .with_context(|| format!("could not start {}", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("could not start {}", command.get_program().display()))?;
     if !status.success() {
         bail!("{} failed ({status})", shown(command));
     }
@@ -102,18 +84,14 @@ pub fn plain(command: &mut Command) -> Result<()> {
 
 /// Whether a program of that name is on the path.
 pub fn is_on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|paths| {
-        std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
-    })
+    std::env::var_os("PATH")
+        .is_some_and(|paths| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()))
 }
 
 fn copy_lines(pipe: impl Read, out: &mut impl Write, counter: &Mutex<Counter>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while reader
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|length| length > 0)
-    {
+    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         // A closed pipe on our side must not stop the child half-way.
         let _ = out.write_all(&line).and_then(|()| out.flush());
         if let Ok(mut counter) = counter.lock() {
@@ -124,15 +102,8 @@ fn copy_lines(pipe: impl Read, out: &mut impl Write, counter: &Mutex<Counter>) {
 }
 
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program())
-        .to_string_lossy();
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
     let mut words = vec![program.into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|arg| arg.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     words.join(" ")
 }

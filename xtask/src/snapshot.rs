@@ -35,12 +35,8 @@ pub fn compare(file: &Path, outline: &str) -> Result<bool> {
     }
     println!("{}: the public API differs:", file.display());
     let (old, new): (Vec<_>, Vec<_>) = (committed.lines().collect(), outline.lines().collect());
-    old.iter()
-        .filter(|line| !new.contains(line))
-        .for_each(|line| println!("  - {line}"));
-    new.iter()
-        .filter(|line| !old.contains(line))
-        .for_each(|line| println!("  + {line}"));
+    old.iter().filter(|line| !new.contains(line)).for_each(|line| println!("  - {line}"));
+    new.iter().filter(|line| !old.contains(line)).for_each(|line| println!("  + {line}"));
     println!("if that is meant: UPDATE=1 cargo xtask test --only api");
     Ok(false)
 }
@@ -79,25 +75,15 @@ const PLUMBING: &[&str] = &[
     "typealias Ffi",
 ];
 
-fn walk(
-    items: &[Item<'_>],
-    language: Language,
-    depth: usize,
-    in_open: bool,
-    lines: &mut Vec<String>,
-) {
+fn walk(items: &[Item<'_>], language: Language, depth: usize, in_open: bool, lines: &mut Vec<String>) {
     for item in items {
         let head = item.head.as_str();
-        if !is_public(head, language, depth, in_open)
-            || PLUMBING.iter().any(|word| head.contains(word))
-        {
+        if !is_public(head, language, depth, in_open) || PLUMBING.iter().any(|word| head.contains(word)) {
             continue;
         }
         lines.push(format!("{}{head}", "    ".repeat(depth)));
         if let Some(body) = item.body.filter(|_| is_type(head)) {
-            let open = language == Language::Kotlin
-                || has_word(head, "protocol")
-                || has_word(head, "enum");
+            let open = language == Language::Kotlin || has_word(head, "protocol") || has_word(head, "enum");
             walk(&self::items(body), language, depth + 1, open, lines);
         }
     }
@@ -105,64 +91,23 @@ fn walk(
 
 fn is_type(head: &str) -> bool {
     let head = head.split(['(', ':', '=']).next().unwrap_or(head);
-    [
-        "class",
-        "interface",
-        "object",
-        "struct",
-        "enum",
-        "protocol",
-        "extension",
-    ]
-    .iter()
-    .any(|word| has_word(head, word))
+    ["class", "interface", "object", "struct", "enum", "protocol", "extension"].iter().any(|word| has_word(head, word))
 }
 
 fn has_word(head: &str, word: &str) -> bool {
-    head.split(|c: char| !c.is_alphanumeric())
-        .any(|part| part == word)
+    head.split(|c: char| !c.is_alphanumeric()).any(|part| part == word)
 }
 
 fn is_public(head: &str, language: Language, depth: usize, in_open: bool) -> bool {
-    let starts = |words: &[&str]| {
-        words
-            .iter()
-            .any(|word| head.split(' ').next() == Some(*word))
-    };
+    let starts = |words: &[&str]| words.iter().any(|word| head.split(' ').next() == Some(*word));
     match language {
         Language::Kotlin => {
-            let hidden = starts(&[
-                "internal",
-                "private",
-                "protected",
-                "package",
-                "import",
-                "init",
-                "constructor",
-            ]);
-            let member = head.starts_with("override ")
-                && (head.contains("override val message") || is_delegated(head));
-            let declares = [
-                "class",
-                "interface",
-                "object",
-                "fun",
-                "val",
-                "var",
-                "typealias",
-                "enum",
-            ]
-            .iter()
-            .any(|word| {
-                has_word(
-                    head.split(['(', ':', '=', '<']).next().unwrap_or(head),
-                    word,
-                )
-            });
-            !hidden
-                && !member
-                && (declares || (depth > 0 && is_enum_entry(head)))
-                && !head.starts_with('@')
+            let hidden = starts(&["internal", "private", "protected", "package", "import", "init", "constructor"]);
+            let member = head.starts_with("override ") && (head.contains("override val message") || is_delegated(head));
+            let declares = ["class", "interface", "object", "fun", "val", "var", "typealias", "enum"]
+                .iter()
+                .any(|word| has_word(head.split(['(', ':', '=', '<']).next().unwrap_or(head), word));
+            !hidden && !member && (declares || (depth > 0 && is_enum_entry(head))) && !head.starts_with('@')
         }
         Language::Swift => {
             let shown = starts(&["public", "open"]);
@@ -178,9 +123,7 @@ fn is_delegated(head: &str) -> bool {
 }
 
 fn is_enum_entry(head: &str) -> bool {
-    head.trim_end_matches([',', ';'])
-        .chars()
-        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    head.trim_end_matches([',', ';']).chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Splits source text at the top level of its braces.
@@ -196,10 +139,7 @@ fn items(source: &str) -> Vec<Item<'_>> {
             b'{' if parens == 0 => {
                 let end = matching_brace(bytes, at);
                 let head = one_line(source.get(start..at).unwrap_or_default());
-                items.push(Item {
-                    head,
-                    body: source.get(at + 1..end),
-                });
+                items.push(Item { head, body: source.get(at + 1..end) });
                 at = end;
                 start = end + 1;
             }
@@ -207,8 +147,7 @@ fn items(source: &str) -> Vec<Item<'_>> {
             b'\n' | b';' if parens == 0 => {
                 let head = one_line(source.get(start..at).unwrap_or_default());
                 let rest = source.get(at + 1..).unwrap_or_default().trim_start();
-                let goes_on = rest.starts_with('{') && is_type(&head)
-                    || ["public", "open"].contains(&head.as_str());
+                let goes_on = rest.starts_with('{') && is_type(&head) || ["public", "open"].contains(&head.as_str());
                 if !goes_on && !head.starts_with('@') {
                     if !head.is_empty() {
                         items.push(Item { head, body: None });
@@ -268,25 +207,15 @@ fn without_comments(source: &str) -> String {
     let mut rest = source;
     while let Some(at) = rest.find("/*") {
         plain.push_str(rest.get(..at).unwrap_or_default());
-        rest = rest
-            .get(at..)
-            .and_then(|tail| tail.split_once("*/"))
-            .map_or("", |(_, tail)| tail);
+        rest = rest.get(at..).and_then(|tail| tail.split_once("*/")).map_or("", |(_, tail)| tail);
     }
     plain.push_str(rest);
-    plain
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    plain.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// One line with single spaces, and none just inside parentheses.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text
-        .split_whitespace()
-        .filter(|word| !word.starts_with('@'))
-        .collect();
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !word.starts_with('@')).collect();
     let mut line = words.join(" ");
     for (from, to) in [("( ", "("), (" )", ")"), (" ,", ","), ("`", "")] {
         line = line.replace(from, to);

@@ -66,17 +66,9 @@ pub fn test(context: &Context, args: &TestArgs) -> Result<bool> {
         let begun = Instant::now();
         let outcome = run.part(*part).unwrap_or_else(|error| {
             println!("error: {error:#}");
-            Outcome {
-                success: false,
-                tally: Tally::default(),
-            }
+            Outcome { success: false, tally: Tally::default() }
         });
-        println!(
-            "--- {}: {} after {}",
-            name(*part),
-            verdict(outcome),
-            clock(begun.elapsed())
-        );
+        println!("--- {}: {} after {}", name(*part), verdict(outcome), clock(begun.elapsed()));
         results.push((*part, outcome, begun.elapsed()));
     }
     Ok(report(&results, start.elapsed()))
@@ -104,9 +96,7 @@ fn report(results: &[(Part, Outcome, Duration)], took: Duration) -> bool {
 }
 
 fn name(part: Part) -> String {
-    part.to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
+    part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn verdict(outcome: Outcome) -> &'static str {
@@ -138,39 +128,17 @@ impl<'a> Run<'a> {
                 swift: any(&[Part::Swift]),
             },
         );
-        Self {
-            context,
-            full,
-            tools,
-            generated: None,
-        }
+        Self { context, full, tools, generated: None }
     }
 
     fn part(&mut self, part: Part) -> Result<Outcome> {
         match part {
             Part::Fmt => self.cargo(&["fmt", "--all", "--check"], Runner::None),
-            Part::Clippy => self.cargo(
-                &[
-                    "clippy",
-                    "--locked",
-                    "--all-targets",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-                Runner::None,
-            ),
+            Part::Clippy => self.cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"], Runner::None),
             Part::Licences => checked(licences::check(self.context)?),
             Part::Alone => self.all(&[
                 &["check", "--locked", "--package", "mock-merchant"],
-                &[
-                    "check",
-                    "--locked",
-                    "--package",
-                    "walkpay",
-                    "--lib",
-                    "--no-default-features",
-                ],
+                &["check", "--locked", "--package", "walkpay", "--lib", "--no-default-features"],
             ]),
             Part::Rust => self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo),
             Part::Docs => self.cargo(&["doc", "--locked", "--no-deps"], Runner::None),
@@ -183,21 +151,11 @@ impl<'a> Run<'a> {
             }
             Part::Swift => {
                 let (generated, merchant) = self.bindings()?;
-                swift::test(
-                    self.context,
-                    &generated,
-                    &ready(self.tools.swift.as_ref())?,
-                    &merchant,
-                )
+                swift::test(self.context, &generated, &ready(self.tools.swift.as_ref())?, &merchant)
             }
             Part::Python => {
                 let (generated, merchant) = self.bindings()?;
-                python::test(
-                    self.context,
-                    &generated,
-                    &ready(self.tools.python.as_ref())?,
-                    &merchant,
-                )
+                python::test(self.context, &generated, &ready(self.tools.python.as_ref())?, &merchant)
             }
         }
     }
@@ -221,26 +179,17 @@ impl<'a> Run<'a> {
 
     fn vectors(&self) -> Result<Outcome> {
         let node = ready(self.tools.node.as_ref())?;
-        let javascript = stream(
-            command("node", &node).args(["--test", "--test-reporter=tap"]),
-            Runner::Node,
-        )?;
+        let javascript = stream(command("node", &node).args(["--test", "--test-reporter=tap"]), Runner::Node)?;
         let environment = ready(self.tools.python.as_ref())?;
         let python = stream(
-            command(
-                environment.join("bin/python"),
-                &self.context.top.join("tests/tools/python"),
-            )
-            .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "."])
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
+            command(environment.join("bin/python"), &self.context.top.join("tests/tools/python"))
+                .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "."])
+                .env("PYTHONDONTWRITEBYTECODE", "1"),
             Runner::Pytest,
         )?;
         let mut tally = javascript.tally;
         tally += python.tally;
-        Ok(Outcome {
-            success: javascript.success && python.success,
-            tally,
-        })
+        Ok(Outcome { success: javascript.success && python.success, tally })
     }
 
     fn api(&mut self) -> Result<Outcome> {
@@ -268,15 +217,10 @@ impl<'a> Run<'a> {
 }
 
 fn ready(prepared: Option<&Prepared>) -> Result<std::path::PathBuf> {
-    prepared
-        .context("this part's tools were not asked for")?
-        .wait()
+    prepared.context("this part's tools were not asked for")?.wait()
 }
 
 /// The outcome of a part that counts no tests.
 fn checked(success: bool) -> Result<Outcome> {
-    Ok(Outcome {
-        success,
-        tally: Tally::default(),
-    })
+    Ok(Outcome { success, tally: Tally::default() })
 }

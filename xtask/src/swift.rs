@@ -30,25 +30,12 @@ exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/tmp LANG=C.UTF-8 \
 ///
 /// # Errors
 /// When the package cannot be written or the tests cannot be started.
-pub fn test(
-    context: &Context,
-    generated: &Generated,
-    root: &Path,
-    merchant: &Path,
-) -> Result<Outcome> {
+pub fn test(context: &Context, generated: &Generated, root: &Path, merchant: &Path) -> Result<Outcome> {
     let package = assemble(context, generated)?;
     let merchant = merchant.parent().context("the merchant has no folder")?;
     stream(
         command("unshare", &context.top)
-            .args([
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                INSIDE,
-                "sh",
-            ])
+            .args(["--mount", "--propagation", "private", "sh", "-c", INSIDE, "sh"])
             .args([root, &package, merchant]),
         Runner::Swift,
     )
@@ -60,12 +47,8 @@ pub fn test(
 /// When a file cannot be read.
 pub fn api(context: &Context, generated: &Generated) -> Result<bool> {
     let source = generated.swift.join("WalkPay.swift");
-    let source = fs::read_to_string(&source)
-        .with_context(|| format!("{} was not generated", source.display()))?;
-    snapshot::compare(
-        &context.top.join("bindings/swift/api.txt"),
-        &snapshot::outline(&source, Language::Swift),
-    )
+    let source = fs::read_to_string(&source).with_context(|| format!("{} was not generated", source.display()))?;
+    snapshot::compare(&context.top.join("bindings/swift/api.txt"), &snapshot::outline(&source, Language::Swift))
 }
 
 /// `bindings/swift` with the generated sources in their places and the library beside them.
@@ -82,15 +65,11 @@ pub fn assemble(context: &Context, generated: &Generated) -> Result<PathBuf> {
     let put = |from: &str, to: &str| -> Result<()> {
         let to = package.join(to);
         fs::create_dir_all(to.parent().context("a file has a folder")?)?;
-        fs::copy(generated.swift.join(from), &to)
-            .with_context(|| format!("{from} was not generated"))?;
+        fs::copy(generated.swift.join(from), &to).with_context(|| format!("{from} was not generated"))?;
         Ok(())
     };
     put("WalkPayFFI.h", "Sources/WalkPayFFI/WalkPayFFI.h")?;
-    put(
-        "WalkPayFFI.modulemap",
-        "Sources/WalkPayFFI/module.modulemap",
-    )?;
+    put("WalkPayFFI.modulemap", "Sources/WalkPayFFI/module.modulemap")?;
     put("WalkPay.swift", "Sources/WalkPay/Generated.swift")?;
     copy_tree(&generated.library, &package.join("library"))?;
     Ok(package)

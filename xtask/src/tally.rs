@@ -45,11 +45,7 @@ pub struct Counter {
 
 impl Counter {
     pub fn new(runner: Runner) -> Self {
-        Self {
-            runner,
-            sum: Tally::default(),
-            last: Tally::default(),
-        }
+        Self { runner, sum: Tally::default(), last: Tally::default() }
     }
 
     /// Takes one line of output, with or without terminal colours.
@@ -89,35 +85,22 @@ impl Counter {
         let Some((_, rest)) = line.split_once("Tests run: ") else {
             return;
         };
-        let failed = number_after(rest, "Failures: ").unwrap_or(0)
-            + number_after(rest, "Errors: ").unwrap_or(0);
+        let failed = number_after(rest, "Failures: ").unwrap_or(0) + number_after(rest, "Errors: ").unwrap_or(0);
         let skipped = number_after(rest, "Skipped: ").unwrap_or(0);
         let run = leading_number(rest).unwrap_or(0);
-        self.last = Tally {
-            passed: run.saturating_sub(failed + skipped),
-            failed,
-        };
+        self.last = Tally { passed: run.saturating_sub(failed + skipped), failed };
     }
 
     fn swift(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("Executed ") {
             let run = leading_number(rest).unwrap_or(0);
             let failed = number_before(rest, " failure").unwrap_or(0).min(run);
-            self.last = Tally {
-                passed: run - failed,
-                failed,
-            };
+            self.last = Tally { passed: run - failed, failed };
         } else if let Some((_, rest)) = line.split_once("Test run with ") {
             let run = leading_number(rest).unwrap_or(0);
-            let failed = if rest.contains(" failed ") {
-                number_before(rest, " issue").unwrap_or(1).min(run)
-            } else {
-                0
-            };
-            self.sum += Tally {
-                passed: run - failed,
-                failed,
-            };
+            let failed =
+                if rest.contains(" failed ") { number_before(rest, " issue").unwrap_or(1).min(run) } else { 0 };
+            self.sum += Tally { passed: run - failed, failed };
         }
     }
 
@@ -129,33 +112,22 @@ impl Counter {
         let failed = number_before(line, " failed");
         let errors = number_before(line, " error");
         if passed.or(failed).or(errors).is_some() {
-            self.last = Tally {
-                passed: passed.unwrap_or(0),
-                failed: failed.unwrap_or(0) + errors.unwrap_or(0),
-            };
+            self.last = Tally { passed: passed.unwrap_or(0), failed: failed.unwrap_or(0) + errors.unwrap_or(0) };
         }
     }
 
     fn node(&mut self, line: &str) {
         let line = line.trim_start_matches(['#', 'ℹ', ' ']);
-        if let Some(count) = line
-            .strip_prefix("pass ")
-            .and_then(|rest| rest.parse().ok())
-        {
+        if let Some(count) = line.strip_prefix("pass ").and_then(|rest| rest.parse().ok()) {
             self.last.passed = count;
-        } else if let Some(count) = line
-            .strip_prefix("fail ")
-            .and_then(|rest| rest.parse().ok())
-        {
+        } else if let Some(count) = line.strip_prefix("fail ").and_then(|rest| rest.parse().ok()) {
             self.last.failed = count;
         }
     }
 }
 
 fn leading_number(text: &str) -> Option<u64> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.get(..end)?.parse().ok()
 }
 
@@ -165,9 +137,7 @@ fn number_after(text: &str, label: &str) -> Option<u64> {
 
 fn number_before(text: &str, label: &str) -> Option<u64> {
     let before = text.split_once(label)?.0;
-    let start = before
-        .rfind(|c: char| !c.is_ascii_digit())
-        .map_or(0, |at| at + 1);
+    let start = before.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
     before.get(start..)?.parse().ok()
 }
 
@@ -218,17 +188,15 @@ mod tests {
 
     #[test]
     fn pytest_reads_its_closing_line() {
-        let output = "2 passed in the first part, said a test\n==== 1 failed, 7 passed, 2 errors in 61.20s (0:01:01) ====\n";
+        let output =
+            "2 passed in the first part, said a test\n==== 1 failed, 7 passed, 2 errors in 61.20s (0:01:01) ====\n";
         assert_eq!(count(Runner::Pytest, output), (7, 3));
         assert_eq!(count(Runner::Pytest, "3 passed in 0.31s"), (3, 0));
     }
 
     #[test]
     fn node_reads_either_reporter() {
-        assert_eq!(
-            count(Runner::Node, "# tests 3\n# pass 3\n# fail 0\n"),
-            (3, 0)
-        );
+        assert_eq!(count(Runner::Node, "# tests 3\n# pass 3\n# fail 0\n"), (3, 0));
         assert_eq!(count(Runner::Node, "ℹ pass 2\nℹ fail 1\n"), (2, 1));
     }
 }

@@ -33,14 +33,9 @@ impl Prepared {
     fn start(name: &'static str, make: impl FnOnce() -> Result<PathBuf> + Send + 'static) -> Self {
         let handle = thread::spawn(move || {
             let start = Instant::now();
-            make()
-                .map(|path| (path, start.elapsed()))
-                .map_err(|error| format!("{error:#}"))
+            make().map(|path| (path, start.elapsed())).map_err(|error| format!("{error:#}"))
         });
-        Self {
-            name,
-            state: Mutex::new(State::Running(handle)),
-        }
+        Self { name, state: Mutex::new(State::Running(handle)) }
     }
 
     /// Waits until it is there and says where.
@@ -48,25 +43,15 @@ impl Prepared {
     /// # Errors
     /// Why it could not be made.
     pub fn wait(&self) -> Result<PathBuf> {
-        let mut state = self
-            .state
-            .lock()
-            .map_err(|_| anyhow!("preparing {} panicked", self.name))?;
+        let mut state = self.state.lock().map_err(|_| anyhow!("preparing {} panicked", self.name))?;
         if let State::Running(_) = *state {
             let lost = State::Done(Err(format!("preparing {} was interrupted", self.name)));
             let State::Running(handle) = std::mem::replace(&mut *state, lost) else {
                 bail!("{} was prepared twice", self.name);
             };
-            let made = handle
-                .join()
-                .unwrap_or_else(|_| Err(format!("preparing {} panicked", self.name)));
+            let made = handle.join().unwrap_or_else(|_| Err(format!("preparing {} panicked", self.name)));
             if let Ok((path, took)) = &made {
-                println!(
-                    "{}: {} (ready after {:.0?})",
-                    self.name,
-                    path.display(),
-                    took
-                );
+                println!("{}: {} (ready after {:.0?})", self.name, path.display(), took);
             }
             *state = State::Done(made);
         }
@@ -126,20 +111,14 @@ struct Apt {
 impl Apt {
     /// Sees to it that `program` is on the path, from Debian's `packages` where it is missing.
     fn need(&self, program: &str, packages: &[&str]) -> Result<()> {
-        let mut updated = self
-            .updated
-            .lock()
-            .map_err(|_| anyhow!("an installation panicked"))?;
+        let mut updated = self.updated.lock().map_err(|_| anyhow!("an installation panicked"))?;
         if is_on_path(program) {
             return Ok(());
         }
         let wanted = packages.join(" ");
-        let is_root =
-            quiet(command("id", Path::new("/")).arg("-u")).is_ok_and(|id| id.trim() == "0");
+        let is_root = quiet(command("id", Path::new("/")).arg("-u")).is_ok_and(|id| id.trim() == "0");
         if !is_root || !is_on_path("apt-get") {
-            bail!(
-                "`{program}` is missing: install {wanted} (here only root on Debian can do it by itself)"
-            );
+            bail!("`{program}` is missing: install {wanted} (here only root on Debian can do it by itself)");
         }
         if !*updated {
             quiet(command("apt-get", Path::new("/")).args(["update", "-qq"]))?;
@@ -177,26 +156,10 @@ fn python(context: &Context, apt: &Apt) -> Result<PathBuf> {
     let version = quiet(command("python3", &context.top).arg("--version"))?;
     let name = format!("python-{}", cache::fingerprint(&[&requirements, &version]));
     cache::entry(&context.cache, &name, |folder| {
-        quiet(
-            command("python3", &context.top)
-                .args(["-m", "venv"])
-                .arg(folder),
-        )
-        .context("is Debian's package python3-venv installed?")?;
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--requirement",
-        ];
-        quiet(
-            command(folder.join("bin/python"), &context.top)
-                .args(install)
-                .arg(&list),
-        )?;
+        quiet(command("python3", &context.top).args(["-m", "venv"]).arg(folder))
+            .context("is Debian's package python3-venv installed?")?;
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
+        quiet(command(folder.join("bin/python"), &context.top).args(install).arg(&list))?;
         Ok(())
     })
 }
@@ -237,11 +200,7 @@ fn swift(context: &Context, apt: &Apt) -> Result<PathBuf> {
         let source = format!("deb [signed-by={keyring}] {} trixie main", debian_mirror()?);
         quiet(
             command("mmdebstrap", &context.cache)
-                .args([
-                    "--mode=root",
-                    "--variant=apt",
-                    "--include=swiftlang,libc6-dev",
-                ])
+                .args(["--mode=root", "--variant=apt", "--include=swiftlang,libc6-dev"])
                 .args(["--aptopt=APT::Install-Recommends \"false\"", "trixie"])
                 .arg(folder)
                 .arg(source),
@@ -253,8 +212,7 @@ fn swift(context: &Context, apt: &Apt) -> Result<PathBuf> {
 /// The mirror that this machine's own packages come from.
 fn debian_mirror() -> Result<String> {
     let file = "/etc/apt/sources.list.d/debian.sources";
-    let sources =
-        fs::read_to_string(file).with_context(|| format!("{file} names the mirror to use"))?;
+    let sources = fs::read_to_string(file).with_context(|| format!("{file} names the mirror to use"))?;
     sources
         .lines()
         .find_map(|line| line.strip_prefix("URIs:"))
@@ -270,34 +228,24 @@ fn debian_mirror() -> Result<String> {
 pub fn peers(context: &Context) -> Result<PathBuf> {
     const NPM: &str = "stripe-stateful-mock@0.0.16";
     const PYPI: &str = "localstripe==1.15.10";
-    cache::entry(
-        &context.cache,
-        &format!("peers-{}", cache::fingerprint(&[NPM, PYPI])),
-        |folder| {
-            fs::create_dir_all(folder)?;
-            quiet(
-                command("npm", folder)
-                    .args([
-                        "install",
-                        "--no-audit",
-                        "--no-fund",
-                        "--ignore-scripts",
-                        "--prefix",
-                    ])
-                    .arg(folder)
-                    .arg(NPM),
-            )?;
-            let python = folder.join("python");
-            quiet(command("python3", folder).args(["-m", "venv"]).arg(&python))?;
-            quiet(command(python.join("bin/python"), folder).args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                PYPI,
-            ]))?;
-            Ok(())
-        },
-    )
+    cache::entry(&context.cache, &format!("peers-{}", cache::fingerprint(&[NPM, PYPI])), |folder| {
+        fs::create_dir_all(folder)?;
+        quiet(
+            command("npm", folder)
+                .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+                .arg(folder)
+                .arg(NPM),
+        )?;
+        let python = folder.join("python");
+        quiet(command("python3", folder).args(["-m", "venv"]).arg(&python))?;
+        quiet(command(python.join("bin/python"), folder).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            PYPI,
+        ]))?;
+        Ok(())
+    })
 }

@@ -1,0 +1,3 @@
+//! One binary for all tests that need more than one crate or the tree itself; a module per subject.
+
+mod tidy;
