@@ -159,6 +159,14 @@ impl WalkpayError {
         }
     }
 
+    pub(crate) fn barcode(reason: &str, detail: impl Into<String>) -> Self {
+        Self::Barcode { reason: reason.to_owned(), detail: detail.into() }
+    }
+
+    pub(crate) fn basket_rule(rule: &str, line: Option<u32>, detail: impl Into<String>) -> Self {
+        Self::BasketRule { rule: rule.to_owned(), line, detail: detail.into() }
+    }
+
     pub(crate) fn limit(what: &str, limit: u64) -> Self {
         Self::Limit { what: what.to_owned(), limit }
     }

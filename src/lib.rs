@@ -3,6 +3,9 @@
 //! The map of the crate is in ARCHITECTURE.md. `money`, `id`, `time`, `barcode`, `catalogue`, `basket` and `protocol` are
 //! pure and shared with the merchant; feature `terminal` adds the rest.
 
+pub mod barcode;
+pub mod basket;
+pub mod catalogue;
 pub mod error;
 pub mod id;
 pub mod money;

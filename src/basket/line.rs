@@ -1,0 +1,149 @@
+//! What was picked.
+
+use crate::barcode::Gtin;
+use crate::catalogue::{Article, Articles};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The most lines of a basket, deposit lines included.
+pub const MAX_LINES: usize = 500;
+/// The most pieces of a line.
+pub const MAX_PIECES: u32 = 999;
+/// The highest weight of a line.
+pub const MAX_GRAMS: u32 = 50_000;
+/// The highest total of a basket in minor units, before promotions.
+pub const MAX_TOTAL_MINOR: i64 = 100_000_000_000;
+
+/// A line of one basket; numbers rise and are never used again in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct LineId(pub u32);
+
+impl fmt::Display for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+uniffi::custom_type!(LineId, u32, {
+    try_lift: |number| Ok(LineId(number)),
+    lower: |line| line.0,
+});
+
+/// How much of an article.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, uniffi::Enum)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Quantity {
+    /// So many pieces, 1 to [`MAX_PIECES`].
+    Pieces {
+        /// How many.
+        count: u32,
+    },
+    /// A net weight, 1 to [`MAX_GRAMS`].
+    Grams {
+        /// Grams.
+        grams: u32,
+    },
+    /// One piece with its price in its code.
+    Price {
+        /// Minor units of the store's currency.
+        minor: i64,
+    },
+}
+
+impl Quantity {
+    /// How many pieces it counts as; a weighed good is one.
+    pub fn pieces(self) -> u32 {
+        match self {
+            Self::Pieces { count } => count,
+            Self::Grams { .. } | Self::Price { .. } => 1,
+        }
+    }
+}
+
+/// One line as it was picked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, uniffi::Record)]
+pub struct Line {
+    /// Its number.
+    pub id: LineId,
+    /// How much.
+    pub quantity: Quantity,
+    /// For a deposit: the line that it goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<LineId>,
+    /// The article as the catalogue had it when it was scanned.
+    pub article: Article,
+}
+
+/// What pricing needs of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pick {
+    /// The line.
+    pub line: LineId,
+    /// Its article.
+    pub gtin: Gtin,
+    /// How much.
+    pub quantity: Quantity,
+    /// For a deposit: the line that it goes with.
+    pub parent: Option<LineId>,
+}
+
+/// The fold of a basket's events ([`crate::basket::BasketEvent`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Basket {
+    pub(super) lines: Vec<Line>,
+    pub(super) last_line: u32,
+    pub(super) coupons: Vec<String>,
+}
+
+impl Basket {
+    /// The lines in the order of their numbers.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// One line.
+    pub fn line(&self, id: LineId) -> Option<&Line> {
+        self.lines.binary_search_by_key(&id, |l| l.id).ok().and_then(|at| self.lines.get(at))
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The highest age that one of its articles asks for.
+    pub fn max_age_required(&self) -> Option<u8> {
+        self.lines.iter().filter_map(|l| l.article.min_age).max()
+    }
+
+    /// Pieces, weighed goods counting as one, deposits not at all.
+    pub fn item_count(&self) -> u32 {
+        self.lines.iter().filter(|l| l.parent.is_none()).map(|l| l.quantity.pieces()).sum()
+    }
+
+    /// What pricing needs of its lines.
+    pub fn picks(&self) -> Vec<Pick> {
+        let pick = |l: &Line| Pick { line: l.id, gtin: l.article.gtin, quantity: l.quantity, parent: l.parent };
+        self.lines.iter().map(pick).collect()
+    }
+
+    pub(super) fn children(&self, parent: LineId) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(move |l| l.parent == Some(parent))
+    }
+}
+
+/// The articles as they were scanned: for pricing where the catalogue is not at hand.
+impl Articles for Basket {
+    fn article(&self, gtin: Gtin) -> Option<&Article> {
+        self.lines.iter().map(|l| &l.article).find(|a| a.gtin == gtin)
+    }
+}
