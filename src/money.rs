@@ -176,7 +176,9 @@ fn parse_minor(text: &str, digits: u32) -> Option<i64> {
     if !plain(whole) || !plain(fraction) {
         return None;
     }
-    let minor: i64 = format!("{whole}{fraction}").parse().ok()?;
+    // At most 19 digits: below 2^64.
+    let value = whole.bytes().chain(fraction.bytes()).fold(0u64, |n, b| n * 10 + u64::from(b - b'0'));
+    let minor = i64::try_from(value).ok()?;
     if minor > MAX_MINOR || (negative && minor == 0) {
         return None;
     }

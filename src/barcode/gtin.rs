@@ -83,6 +83,17 @@ impl Gtin {
         self.0 as i64
     }
 
+    /// The last 13 digits, as values.
+    pub(crate) fn thirteen_digits(self) -> [u8; 13] {
+        let mut digits = [0u8; 13];
+        let mut rest = self.0;
+        for place in digits.iter_mut().rev() {
+            *place = (rest % 10) as u8;
+            rest /= 10;
+        }
+        digits
+    }
+
     /// From digits that carry a check digit at their end.
     pub(crate) fn from_digits(digits: &[u8]) -> Result<Self, WalkpayError> {
         Self::from_u64(number(digits))

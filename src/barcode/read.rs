@@ -64,6 +64,17 @@ pub enum Meaning {
     },
 }
 
+impl Meaning {
+    /// The catalogue key of the article that it names, if it names one.
+    pub fn gtin(&self) -> Option<Gtin> {
+        match self {
+            Self::Article { gtin } => Some(*gtin),
+            Self::VariableMeasure { article, .. } => Some(*article),
+            Self::ExitPass { .. } => None,
+        }
+    }
+}
+
 /// Says what a scan means.
 ///
 /// `templates` are the store's; the first one that selects a 13-digit restricted circulation number reads it. A
@@ -165,12 +176,7 @@ fn thirteen(data: &[u8], templates: &[BarcodeTemplate]) -> Result<Meaning, Walkp
 
 /// A verified number of 13 digits: in-store code, coupon or article.
 fn in_thirteen(gtin: Gtin, templates: &[BarcodeTemplate]) -> Result<Meaning, WalkpayError> {
-    let mut digits = [0u8; 13];
-    let mut rest = gtin.as_u64();
-    for place in digits.iter_mut().rev() {
-        *place = (rest % 10) as u8;
-        rest /= 10;
-    }
+    let digits = gtin.thirteen_digits();
     if let Some(template) = templates.iter().find(|t| t.selects(&digits)) {
         let (article, measure) = template.apply(&digits)?;
         let raw = format!("{:013}", gtin.as_u64());

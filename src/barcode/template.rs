@@ -123,6 +123,14 @@ impl BarcodeTemplate {
         len > 0 && prefix.clone().ge(self.prefix_from.bytes()) && prefix.le(self.prefix_to.bytes())
     }
 
+    /// Whether labels of the article with this catalogue key are read by this template.
+    pub(crate) fn reads(&self, key: Gtin) -> bool {
+        let digits = key.thirteen_digits();
+        let range = usize::from(self.value_position).saturating_sub(1)..;
+        let value = digits.get(range).unwrap_or_default().iter().take(usize::from(self.value_digits));
+        self.selects(&digits) && value.copied().all(|d| d == 0)
+    }
+
     /// The article and the measure of a code that this template selects.
     ///
     /// # Errors

@@ -1,0 +1,210 @@
+//! The lines as they travel beside the signed summary: the exact bytes that its `lines_sha256` is of.
+//!
+//! One JSON object without white space, members in this order:
+//!
+//! ```json
+//! {"currency":"EUR","lines":[
+//!   {"line":1,"gtin":"04006381333931","pieces":2,"unit_price":"1.29","discount":"0.30","payable":"2.28","tax_group":"A","tax":"0.36"},
+//!   {"line":2,"gtin":"00000000000321","pieces":2,"unit_price":"0.25","discount":"0.00","payable":"0.50","tax_group":"A","tax":"0.08","parent":1},
+//!   {"line":3,"gtin":"02112345000008","grams":512,"unit_price":"9.90","discount":"0.00","payable":"5.07","tax_group":"B","tax":"0.33"},
+//!   {"line":4,"gtin":"02512345000006","price":"3.20","unit_price":"3.20","discount":"0.00","payable":"3.20","tax_group":"B","tax":"0.21"}]}
+//! ```
+//!
+//! (shown with line breaks). Exactly one of `pieces`, `grams` and `price` says the quantity; `parent` is there for
+//! deposits. Amounts have exactly the currency's digits. Readers ignore members they do not know.
+
+use super::line::{LineId, MAX_LINES, Pick, Quantity};
+use super::price::PricedBasket;
+use crate::barcode::Gtin;
+use crate::error::WalkpayError;
+use crate::money::{Currency, Money};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::io::Write;
+
+/// The most bytes that are read.
+pub const MAX_LINES_BYTES: usize = 256 * 1024;
+
+/// One line as it was sent; amounts in minor units.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SentLine {
+    /// Its number.
+    pub line: LineId,
+    /// Its article.
+    pub gtin: Gtin,
+    /// How much.
+    pub quantity: Quantity,
+    /// Price of a piece or a kilogram.
+    pub unit_price_minor: i64,
+    /// Its share of the promotions.
+    pub discount_minor: i64,
+    /// What is paid for it.
+    pub payable_minor: i64,
+    /// Its tax group.
+    pub tax_group: String,
+    /// Its share of the tax.
+    pub tax_minor: i64,
+    /// For a deposit: the line that it goes with.
+    pub parent: Option<LineId>,
+}
+
+/// All lines as they were sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SentLines {
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// The lines.
+    pub lines: Vec<SentLine>,
+}
+
+impl SentLines {
+    /// What pricing needs of them.
+    pub fn picks(&self) -> Vec<Pick> {
+        let pick = |l: &SentLine| Pick { line: l.line, gtin: l.gtin, quantity: l.quantity, parent: l.parent };
+        self.lines.iter().map(pick).collect()
+    }
+}
+
+impl From<&PricedBasket> for SentLines {
+    fn from(basket: &PricedBasket) -> Self {
+        let line = |l: &super::price::PricedLine| SentLine {
+            line: l.line,
+            gtin: l.gtin,
+            quantity: l.quantity,
+            unit_price_minor: l.unit_price_minor,
+            discount_minor: l.discount_minor,
+            payable_minor: l.payable_minor,
+            tax_group: l.tax_group.clone(),
+            tax_minor: l.tax_minor,
+            parent: l.parent,
+        };
+        Self { currency: basket.total.currency, lines: basket.lines.iter().map(line).collect() }
+    }
+}
+
+/// The bytes that are hashed into the signed summary and sent beside it; the module's header shows them.
+pub fn lines_bytes(basket: &PricedBasket) -> Vec<u8> {
+    let currency = basket.total.currency;
+    let mut out = Vec::with_capacity(64 + basket.lines.len() * 176);
+    out.extend_from_slice(b"{\"currency\":\"");
+    out.extend_from_slice(currency.code().as_bytes());
+    out.extend_from_slice(b"\",\"lines\":[");
+    for (at, line) in basket.lines.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{{\"line\":{},\"gtin\":\"{}\",", line.line, line.gtin);
+        let _ = match line.quantity {
+            Quantity::Pieces { count } => write!(out, "\"pieces\":{count}"),
+            Quantity::Grams { grams } => write!(out, "\"grams\":{grams}"),
+            Quantity::Price { minor } => {
+                out.extend_from_slice(b"\"price\":");
+                amount(&mut out, minor, currency);
+                Ok(())
+            }
+        };
+        for (name, minor) in
+            [("unit_price", line.unit_price_minor), ("discount", line.discount_minor), ("payable", line.payable_minor)]
+        {
+            let _ = write!(out, ",\"{name}\":");
+            amount(&mut out, minor, currency);
+        }
+        out.extend_from_slice(b",\"tax_group\":");
+        let _ = serde_json::to_writer(&mut out, &line.tax_group);
+        out.extend_from_slice(b",\"tax\":");
+        amount(&mut out, line.tax_minor, currency);
+        if let Some(parent) = line.parent {
+            let _ = write!(out, ",\"parent\":{parent}");
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+fn amount(out: &mut Vec<u8>, minor: i64, currency: Currency) {
+    out.push(b'"');
+    let digits = currency.digits() as usize;
+    let power = 10u64.pow(currency.digits());
+    let sign = if minor < 0 { "-" } else { "" };
+    let value = minor.unsigned_abs();
+    let _ = match digits {
+        0 => write!(out, "{sign}{value}"),
+        _ => write!(out, "{sign}{}.{:0digits$}", value / power, value % power),
+    };
+    out.push(b'"');
+}
+
+#[derive(Deserialize)]
+struct WireLines<'a> {
+    currency: Currency,
+    #[serde(borrow)]
+    lines: Vec<WireLine<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireLine<'a> {
+    line: u32,
+    gtin: Gtin,
+    pieces: Option<u32>,
+    grams: Option<u32>,
+    #[serde(borrow)]
+    price: Option<&'a str>,
+    unit_price: &'a str,
+    discount: &'a str,
+    payable: &'a str,
+    #[serde(borrow)]
+    tax_group: Cow<'a, str>,
+    tax: &'a str,
+    parent: Option<u32>,
+}
+
+/// Reads lines as they were sent.
+///
+/// # Errors
+/// [`WalkpayError::Limit`] above [`MAX_LINES_BYTES`] or [`MAX_LINES`]; [`WalkpayError::InvalidInput`] for what is not in
+/// the form of the module's header, negative amounts among it.
+pub fn parse_lines(bytes: &[u8]) -> Result<SentLines, WalkpayError> {
+    if bytes.len() > MAX_LINES_BYTES {
+        return Err(WalkpayError::limit("bytes of a basket's lines", MAX_LINES_BYTES as u64));
+    }
+    let wire: WireLines<'_> = serde_json::from_slice(bytes)
+        .map_err(|e| WalkpayError::invalid("lines", "the lines of a basket in JSON", &e.to_string()))?;
+    if wire.lines.len() > MAX_LINES {
+        return Err(WalkpayError::limit("lines of a basket", MAX_LINES as u64));
+    }
+    let lines = wire.lines.into_iter().map(|line| sent_line(line, wire.currency)).collect::<Result<_, _>>()?;
+    Ok(SentLines { currency: wire.currency, lines })
+}
+
+fn sent_line(wire: WireLine<'_>, currency: Currency) -> Result<SentLine, WalkpayError> {
+    let minor = |text: &str| match Money::parse(text, currency)?.minor {
+        minor if minor >= 0 => Ok(minor),
+        _ => Err(WalkpayError::invalid("lines", "amounts of at least 0", text)),
+    };
+    let quantity = match (wire.pieces, wire.grams, wire.price) {
+        (Some(count), None, None) => Quantity::Pieces { count },
+        (None, Some(grams), None) => Quantity::Grams { grams },
+        (None, None, Some(price)) => Quantity::Price { minor: minor(price)? },
+        _ => {
+            let got = format!("line {}", wire.line);
+            return Err(WalkpayError::invalid("lines", "one of pieces, grams and price in each line", &got));
+        }
+    };
+    if wire.tax_group.len() > 32 {
+        return Err(WalkpayError::invalid("lines", "a tax group of at most 8 characters", &wire.tax_group));
+    }
+    Ok(SentLine {
+        line: LineId(wire.line),
+        gtin: wire.gtin,
+        quantity,
+        unit_price_minor: minor(wire.unit_price)?,
+        discount_minor: minor(wire.discount)?,
+        payable_minor: minor(wire.payable)?,
+        tax_group: wire.tax_group.into_owned(),
+        tax_minor: minor(wire.tax)?,
+        parent: wire.parent.map(LineId),
+    })
+}
