@@ -2,6 +2,8 @@
 
 pub mod crypto;
 pub mod document;
+pub mod http_signature;
 pub mod jws;
 pub mod message;
+pub mod nonce_guard;
 pub mod problem;
