@@ -209,3 +209,223 @@ fn not_digits() -> WalkpayError {
 fn later(what: &str) -> WalkpayError {
     WalkpayError::barcode("not_supported_yet", format!("{what} are not read yet"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::digits::{check_digit, field_check_digit};
+    use super::super::template::ValueKind;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn weight_template() -> BarcodeTemplate {
+        BarcodeTemplate {
+            id: "weight".into(),
+            prefix_from: "21".into(),
+            prefix_to: "23".into(),
+            value_position: 8,
+            value_digits: 5,
+            kind: ValueKind::Weight,
+            value_unit: 1,
+            inner_check_position: None,
+            min_value: 20,
+            max_value: 15_000,
+        }
+    }
+
+    fn price_template() -> BarcodeTemplate {
+        BarcodeTemplate {
+            id: "price".into(),
+            prefix_from: "02".into(),
+            prefix_to: "02".into(),
+            value_position: 9,
+            value_digits: 4,
+            kind: ValueKind::Price,
+            value_unit: 1,
+            inner_check_position: Some(8),
+            min_value: 1,
+            max_value: 9_999,
+        }
+    }
+
+    fn templates() -> Vec<BarcodeTemplate> {
+        vec![weight_template(), price_template()]
+    }
+
+    fn with_check(data: &str) -> String {
+        let digits: Vec<u8> = data.bytes().map(|b| b - b'0').collect();
+        format!("{data}{}", check_digit(&digits))
+    }
+
+    fn outcome(text: &str) -> String {
+        match read(&ScanInput::text(text), &templates()) {
+            Ok(Meaning::Article { gtin }) => gtin.short(),
+            Ok(Meaning::VariableMeasure { article, measure, .. }) => format!("{} {measure:?}", article.short()),
+            Ok(Meaning::ExitPass { .. }) => "exit pass".into(),
+            Err(e) => e.code(),
+        }
+    }
+
+    #[test]
+    fn a01_every_carrier_of_a_gtin_is_read() {
+        for (scan, expected) in [
+            ("4006381333931", "4006381333931"),
+            ("]E04006381333931\r\n", "4006381333931"),
+            ("4006381333931\t", "4006381333931"),
+            ("036000291452", "036000291452"),
+            ("]E00036000291452", "036000291452"),
+            ("]E0036000291452", "036000291452"),
+            ("]E496385074", "96385074"),
+            ("96385074\r", "96385074"),
+            ("]I110012345678902", "10012345678902"),
+            ("04006381333931", "4006381333931"),
+        ] {
+            assert_eq!(outcome(scan), expected, "{scan:?}");
+        }
+    }
+
+    #[test]
+    fn upc_e_needs_a_scanner_that_says_so_or_digits_that_can_be_nothing_else() {
+        let upc_e = |data: &str| {
+            let input = ScanInput { symbology: Some(Symbology::UpcE), ..ScanInput::text(data) };
+            read(&input, &[]).map(|m| m.gtin().unwrap().short()).map_err(|e| e.code())
+        };
+        assert_eq!(upc_e("04252614"), Ok("042100005264".into()));
+        assert_eq!(upc_e("425261"), Ok("042100005264".into()));
+        assert_eq!(upc_e("042100005264"), Ok("042100005264".into()));
+        assert_eq!(upc_e("04252610"), Err("barcode.check_digit".into()));
+        assert_eq!(outcome("04252614"), "042100005264");
+        let both = (0..100_000u32)
+            .map(|n| with_check(&format!("{n:07}")))
+            .find(|t| Gtin::from_upc_e(t.as_bytes()).is_ok())
+            .unwrap();
+        assert_eq!(outcome(&both), "barcode.ambiguous", "{both}");
+    }
+
+    #[test]
+    fn labels_of_the_store_are_read_by_its_templates() {
+        let weighed = with_check("211234501234");
+        let key = with_check("211234500000");
+        // 2112345 + 01234 g: seven digits of article, five of weight.
+        assert_eq!(outcome(&weighed), format!("{key} Grams {{ grams: 1234 }}"));
+        let inner = field_check_digit(&[2, 8, 7, 5]).unwrap();
+        let priced = with_check(&format!("0212345{inner}2875"));
+        let key = Gtin::parse(&with_check("021234500000")).unwrap().short();
+        assert_eq!(outcome(&priced), format!("{key} Price {{ minor: 2875 }}"));
+        // The same symbol read as UPC-A has no leading zero.
+        assert_eq!(outcome(priced.get(1..).unwrap()), format!("{key} Price {{ minor: 2875 }}"));
+        let wrong_inner = with_check(&format!("0212345{}2875", (inner + 1) % 10));
+        assert_eq!(outcome(&wrong_inner), "barcode.inner_check_digit");
+        assert_eq!(outcome(&with_check("211234500000")), "barcode.implausible_value");
+        assert_eq!(outcome(&with_check("211234599999")), "barcode.implausible_value");
+    }
+
+    #[test]
+    fn a_restricted_number_without_a_template_is_left_to_the_catalogue() {
+        let own = with_check("299000000001");
+        assert_eq!(outcome(&own), own);
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused_and_never_an_article() {
+        for (scan, code) in [
+            ("", "barcode.empty"),
+            ("\r\n", "barcode.empty"),
+            ("]E0", "barcode.empty"),
+            ("4006381333932", "barcode.check_digit"),
+            ("]E0400638133393", "barcode.check_digit"),
+            ("]E096385074", "barcode.length"),
+            ("]E44006381333931", "barcode.length"),
+            ("12345", "barcode.length"),
+            ("hello", "barcode.not_an_article"),
+            ("40063813x3931", "barcode.digits"),
+            ("]E04006381x33931", "barcode.digits"),
+            ("]C04006381333931", "barcode.not_an_article"),
+            ("]A04006381333931", "barcode.not_an_article"),
+            ("]C1010400638133393110ABC", "barcode.not_supported_yet"),
+            ("]e00104006381333931", "barcode.not_supported_yet"),
+            ("]Q3010400638133393110ABC", "barcode.not_supported_yet"),
+            ("]d20104006381333931", "barcode.not_supported_yet"),
+            ("(01)04006381333931", "barcode.not_supported_yet"),
+            ("]Q1https://id.example.com/01/04006381333931", "barcode.not_supported_yet"),
+            ("]E3400638133393112", "barcode.not_supported_yet"),
+            ("]E0400638133393112345", "barcode.not_supported_yet"),
+            ("]Q1plain text", "barcode.not_an_article"),
+            (&with_check("981000000000"), "barcode.not_supported_yet"),
+            (&with_check("990000000000"), "barcode.not_supported_yet"),
+            (&with_check("980000000000"), "barcode.not_supported_yet"),
+            (&with_check("050000000000"), "barcode.not_supported_yet"),
+        ] {
+            assert_eq!(outcome(scan), code, "{scan:?}");
+        }
+    }
+
+    #[test]
+    fn identifiers_outside_the_data() {
+        let scan = |data: &str, aim: &str| {
+            let input = ScanInput { aim: Some(aim.into()), ..ScanInput::text(data) };
+            read(&input, &[]).map(|m| m.gtin().unwrap().short()).map_err(|e| e.code())
+        };
+        assert_eq!(scan("4006381333931", "]E0"), Ok("4006381333931".into()));
+        assert_eq!(scan("]E04006381333931", "]E0"), Ok("4006381333931".into()));
+        assert_eq!(scan("]E04006381333931", "]C1"), Err("barcode.aim".into()));
+        assert_eq!(scan("4006381333931", "E0"), Err("barcode.aim".into()));
+        assert_eq!(scan("4006381333931", "]E00"), Err("barcode.aim".into()));
+    }
+
+    #[test]
+    fn an_exit_pass_is_told_from_goods() {
+        assert_eq!(outcome("]Q1walkpay-pass:abc"), "exit pass");
+    }
+
+    #[test]
+    fn eight_kibibytes_are_the_limit() {
+        let input = ScanInput { data: vec![b'1'; MAX_SCAN_BYTES + 1], ..ScanInput::default() };
+        assert_eq!(read(&input, &[]).unwrap_err().code(), "limit");
+        let input = ScanInput { data: vec![b'1'; MAX_SCAN_BYTES], ..ScanInput::default() };
+        assert_eq!(read(&input, &[]).unwrap_err().code(), "barcode.length");
+    }
+
+    #[test]
+    fn templates_are_checked() {
+        assert!(templates().iter().all(|t| t.check().is_ok()));
+        let wrong: [fn(&mut BarcodeTemplate); 9] = [
+            |t| t.id.clear(),
+            |t| t.prefix_from = "40".into(),
+            |t| t.prefix_to = "20".into(),
+            |t| t.prefix_to = "220".into(),
+            |t| t.value_position = 2,
+            |t| t.value_digits = 6,
+            |t| t.inner_check_position = Some(9),
+            |t| t.value_unit = 0,
+            |t| t.min_value = 0,
+        ];
+        for (at, spoil) in wrong.iter().enumerate() {
+            let mut template = weight_template();
+            spoil(&mut template);
+            assert_eq!(template.check().unwrap_err().code(), "invalid_input", "{at}");
+        }
+    }
+
+    #[test]
+    fn wire_form() {
+        let scan = read(&ScanInput::text(&with_check("211234501234")), &templates()).unwrap();
+        insta::assert_json_snapshot!((scan, price_template()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(data in prop::collection::vec(any::<u8>(), 0..64), aim in prop::option::of(".{0,4}")) {
+            let input = ScanInput { data, aim, symbology: None };
+            let _ = read(&input, &templates());
+        }
+
+        #[test]
+        fn an_article_read_is_the_digits_scanned(digits in "[0-9]{8,14}") {
+            if let Ok(Meaning::Article { gtin }) = read(&ScanInput::text(&digits), &[]) {
+                let plain = Gtin::parse(&digits).ok();
+                let expanded = Gtin::from_upc_e(digits.as_bytes()).ok();
+                prop_assert!(plain == Some(gtin) || expanded == Some(gtin));
+            }
+        }
+    }
+}

@@ -186,3 +186,160 @@ fn refuse(rule: &str, line: Option<LineId>, detail: impl Into<String>) -> Walkpa
 fn unknown(gtin: crate::barcode::Gtin) -> WalkpayError {
     WalkpayError::UnknownArticle { gtin: gtin.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+    use crate::barcode::Gtin;
+    use proptest::prelude::*;
+
+    fn rule(decision: Decision) -> String {
+        decision.unwrap_err().code()
+    }
+
+    fn shown(basket: &Basket) -> Vec<String> {
+        let line = |l: &Line| format!("{} {} {:?} {:?}", l.id, l.article.name, l.quantity, l.parent);
+        basket.lines().iter().map(line).collect()
+    }
+
+    #[test]
+    fn a02_articles_become_lines_and_deposits_follow() {
+        let mut basket = basket(&[
+            (scan(COLA), None),
+            (scan(TEA), pieces(2)),
+            (scan(COLA), None),
+            (scan(APPLES), grams(740)),
+            (label(CHEESE, Measure::Grams { grams: 312 }), None),
+            (label(SALAD, Measure::Price { minor: 345 }), None),
+            (label(SALAD, Measure::Price { minor: 345 }), None),
+            (scan(WINE), None),
+        ]);
+        insta::assert_json_snapshot!(shown(&basket));
+        assert_eq!((basket.item_count(), basket.max_age_required()), (9, Some(16)));
+        for event in basket.decide_set_quantity(LineId(1), Quantity::Pieces { count: 5 }).unwrap() {
+            basket.apply(&event);
+        }
+        assert_eq!(basket.line(LineId(2)).unwrap().quantity, Quantity::Pieces { count: 5 });
+        for event in basket.decide_remove(LineId(1)).unwrap() {
+            basket.apply(&event);
+        }
+        assert_eq!(basket.lines().first().unwrap().id, LineId(3));
+        // Numbers of removed lines never come again.
+        let events = basket.decide_scan(&scan(COLA), None, &articles()).unwrap();
+        assert!(
+            matches!(&events[..], [BasketEvent::LineAdded { line }, BasketEvent::LineAdded { .. }] if line.id == LineId(9))
+        );
+    }
+
+    #[test]
+    fn scans_that_the_rules_forbid() {
+        let basket = basket(&[(scan(COLA), pieces(998))]);
+        let decide = |meaning: Meaning, quantity| rule(basket.decide_scan(&meaning, quantity, &articles()));
+        let unknown = Meaning::Article { gtin: Gtin::parse("96385074").unwrap() };
+        for (got, expected) in [
+            (decide(unknown, None), "unknown_article"),
+            (decide(scan(STOPPED), None), "basket.sale_stopped"),
+            (decide(scan(APPLES), None), "basket.weight_needed"),
+            (decide(scan(APPLES), pieces(1)), "basket.weight_needed"),
+            (decide(scan(APPLES), grams(0)), "basket.quantity"),
+            (decide(scan(APPLES), grams(MAX_GRAMS + 1)), "basket.quantity"),
+            (decide(scan(TEA), grams(5)), "basket.pieces_needed"),
+            (decide(scan(TEA), pieces(0)), "basket.quantity"),
+            (decide(scan(TEA), pieces(u32::MAX)), "basket.quantity"),
+            (decide(scan(COLA), pieces(2)), "basket.quantity"),
+            (decide(scan(COLA), pieces(u32::MAX)), "basket.quantity"),
+            (decide(scan(CHEESE), None), "basket.label_needed"),
+            (decide(scan(SALAD), Some(Quantity::Price { minor: 1 })), "basket.label_needed"),
+            (decide(label(CHEESE, Measure::Price { minor: 1 }), None), "basket.label_mismatch"),
+            (decide(label(CHEESE, Measure::Grams { grams: 5 }), grams(6)), "basket.label_quantity"),
+            (decide(label(SALAD, Measure::Price { minor: -5 }), None), "basket.quantity"),
+            (decide(label(TEA, Measure::Grams { grams: 5 }), None), "basket.label_mismatch"),
+            (decide(Meaning::ExitPass { text: "x".into() }, None), "basket.not_an_article"),
+        ] {
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn changes_that_the_rules_forbid() {
+        let basket = basket(&[
+            (scan(COLA), None),
+            (scan(APPLES), grams(500)),
+            (label(CHEESE, Measure::Grams { grams: 300 }), None),
+        ]);
+        let set = |line, quantity: Option<Quantity>| rule(basket.decide_set_quantity(LineId(line), quantity.unwrap()));
+        for (got, expected) in [
+            (set(9, pieces(1)), "basket.unknown_line"),
+            (set(2, pieces(1)), "basket.deposit_line"),
+            (set(1, pieces(0)), "basket.quantity"),
+            (set(1, pieces(MAX_PIECES + 1)), "basket.quantity"),
+            (set(1, grams(1)), "basket.pieces_needed"),
+            (set(3, pieces(1)), "basket.weight_needed"),
+            (set(4, grams(1)), "basket.label_quantity"),
+            (rule(basket.decide_remove(LineId(2))), "basket.deposit_line"),
+            (rule(basket.decide_remove(LineId(0))), "basket.unknown_line"),
+        ] {
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn lines_and_total_are_limited() {
+        let apples = (scan(APPLES), grams(1));
+        let full = basket(&vec![apples.clone(); MAX_LINES]);
+        assert_eq!(rule(full.decide_scan(&apples.0, apples.1, &articles())), "basket.too_many_lines");
+        let mut articles = articles();
+        articles.get_mut(&key(TEA)).unwrap().price_minor = MAX_PRICE_MINOR;
+        let dear = Basket::default();
+        assert_eq!(rule(dear.decide_scan(&scan(TEA), pieces(101), &articles)), "basket.total_limit");
+        assert!(dear.decide_scan(&scan(TEA), pieces(100), &articles).is_ok());
+    }
+
+    #[test]
+    fn stored_form_of_events() {
+        let deposit = basket(&[(scan(COLA), None)]);
+        let events: Vec<BasketEvent> = deposit
+            .lines()
+            .iter()
+            .map(|line| BasketEvent::LineAdded { line: line.clone() })
+            .chain([
+                BasketEvent::QuantitySet { line: LineId(1), quantity: Quantity::Grams { grams: 5 } },
+                BasketEvent::QuantitySet { line: LineId(1), quantity: Quantity::Price { minor: 345 } },
+                BasketEvent::LineRemoved { line: LineId(1) },
+                BasketEvent::CouponApplied { code: "9811234".into() },
+            ])
+            .collect();
+        insta::assert_json_snapshot!(events);
+        let json = serde_json::to_string(&events).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<BasketEvent>>(&json).unwrap(), events);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_decided_keeps_the_rules(
+            steps in prop::collection::vec((0u8..4, 1u32..10, 0u32..1100, 0u32..12), 0..60),
+        ) {
+            let articles = articles();
+            let mut basket = Basket::default();
+            for (step, n, amount, line) in steps {
+                let before = basket.clone();
+                let decision = match step {
+                    0 => basket.decide_scan(&scan(n), pieces(amount), &articles),
+                    1 => basket.decide_scan(&scan(n), grams(amount), &articles),
+                    2 => basket.decide_set_quantity(LineId(line), Quantity::Pieces { count: amount }),
+                    _ => basket.decide_remove(LineId(line)),
+                };
+                prop_assert_eq!(&before, &basket);
+                decision.into_iter().flatten().for_each(|event| basket.apply(&event));
+                for l in basket.lines() {
+                    prop_assert!(check_range(l.quantity, None).is_ok());
+                    prop_assert!(!l.article.sale_stopped);
+                    let deposits: Vec<&Line> = basket.children(l.id).collect();
+                    prop_assert_eq!(deposits.len(), usize::from(l.article.deposit.is_some()));
+                    prop_assert!(deposits.iter().all(|d| d.quantity.pieces() == l.quantity.pieces()));
+                }
+            }
+        }
+    }
+}

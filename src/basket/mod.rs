@@ -3,6 +3,8 @@
 mod allocate;
 mod decide;
 mod event;
+#[cfg(test)]
+mod fixture;
 mod line;
 mod price;
 mod promote;

@@ -254,3 +254,183 @@ fn assemble(
         min_age,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::super::{Basket, lines_bytes, parse_lines, verify_lines};
+    use super::*;
+    use crate::barcode::Measure;
+    use crate::catalogue::Promotion;
+    use proptest::prelude::*;
+
+    fn priced(basket: &Basket, promotions: Vec<Promotion>) -> PricedBasket {
+        price(&basket.picks(), at(5), &book(promotions), &articles()).unwrap()
+    }
+
+    fn discounts(scans: &[(u32, u32)], promotions: Vec<Promotion>) -> Vec<i64> {
+        let scans: Vec<_> = scans.iter().map(|(n, count)| (scan(*n), pieces(*count))).collect();
+        priced(&basket(&scans), promotions).lines.iter().map(|l| l.discount_minor).collect()
+    }
+
+    fn full() -> Basket {
+        basket(&[
+            (scan(COLA), pieces(3)),
+            (scan(TEA), pieces(2)),
+            (scan(APPLES), grams(333)),
+            (label(CHEESE, Measure::Grams { grams: 251 }), None),
+            (label(SALAD, Measure::Price { minor: 345 }), None),
+            (scan(WINE), None),
+        ])
+    }
+
+    #[test]
+    fn stored_form_and_amounts() {
+        let promotions = vec![n_for("cola-3", 3, 300, &[COLA, JUICE]), percent("tea-20", "20", &[TEA, APPLES])];
+        insta::assert_json_snapshot!(priced(&full(), promotions));
+    }
+
+    #[test]
+    fn weights_round_half_up() {
+        // 299 × 0.005 = 1.495 → 1; × 0.5 = 149.5 → 150.
+        for (weight, gross) in [(5, 1), (500, 150), (1, 0), (1000, 299), (50_000, 14_950)] {
+            let basket = basket(&[(scan(APPLES), grams(weight))]);
+            assert_eq!(priced(&basket, vec![]).total.minor, gross, "{weight} g");
+        }
+    }
+
+    #[test]
+    fn n_for_price_takes_the_dearest_pieces_over_lines() {
+        let promotion = || vec![n_for("p", 3, 500, &[TEA, JUICE])];
+        assert_eq!(discounts(&[(TEA, 2)], promotion()), [0]);
+        // 249 + 249 + 199 − 500 = 197, by 498 : 199.
+        assert_eq!(discounts(&[(TEA, 2), (JUICE, 2)], promotion()), [141, 56]);
+        assert_eq!(discounts(&[(TEA, 7)], promotion()), [2 * 247]);
+        assert_eq!(discounts(&[(JUICE, 3)], vec![n_for("dear", 3, 600, &[JUICE])]), [0]);
+    }
+
+    #[test]
+    fn one_promotion_per_piece_and_the_best_one() {
+        let both = || vec![n_for("a", 2, 400, &[TEA]), percent("b", "10", &[TEA])];
+        // Two for 400 saves 98, 10 % of two saves 50; the third piece gets its 10 %.
+        assert_eq!(discounts(&[(TEA, 3)], both()), [98 + 25]);
+        let weak = || vec![n_for("a", 2, 490, &[TEA]), percent("b", "10", &[TEA]), percent("c", "20", &[TEA])];
+        assert_eq!(discounts(&[(TEA, 2)], weak()), [100]);
+        let rival = || vec![n_for("a", 2, 400, &[TEA, JUICE]), n_for("b", 3, 300, &[TEA])];
+        assert_eq!(discounts(&[(TEA, 3), (JUICE, 1)], rival()), [447, 0]);
+    }
+
+    #[test]
+    fn promotions_hold_from_until_before() {
+        let limited = |from, until| vec![Promotion { from, until, ..percent("p", "50", &[TEA]) }];
+        let saved = |from, until| discounts(&[(TEA, 1)], limited(from, until)).iter().sum::<i64>();
+        assert_eq!(saved(Some(at(5)), Some(at(6))), 125);
+        assert_eq!(saved(Some(at(6)), None), 0);
+        assert_eq!(saved(None, Some(at(5))), 0);
+    }
+
+    #[test]
+    fn deposits_are_never_reduced() {
+        assert_eq!(discounts(&[(COLA, 2)], vec![percent("p", "100", &[COLA, BOTTLE])]), [258, 0]);
+    }
+
+    #[test]
+    fn errors_name_rule_and_line() {
+        let code = |pick: Pick, book: &PriceBook| price(&[pick], at(5), book, &articles()).unwrap_err();
+        let pick = |n, quantity| Pick { line: LineId(4), gtin: key(n), quantity, parent: None };
+        let plain = book(vec![]);
+        let one = Quantity::Pieces { count: 1 };
+        for (n, quantity, expected) in [
+            (TEA, Quantity::Grams { grams: 1 }, "basket.quantity_kind"),
+            (APPLES, one, "basket.quantity_kind"),
+            (TEA, Quantity::Price { minor: 1 }, "basket.quantity_kind"),
+            (TEA, Quantity::Pieces { count: 0 }, "basket.quantity"),
+            (SALAD, Quantity::Price { minor: i64::MAX }, "basket.quantity"),
+            (SALAD, Quantity::Price { minor: i64::MIN }, "basket.quantity"),
+            (99_999, one, "unknown_article"),
+        ] {
+            assert_eq!(code(pick(n, quantity), &plain).code(), expected);
+        }
+        let header = crate::catalogue::CatalogueHeader { pricing_version: 2, ..plain.header().clone() };
+        let newer = PriceBook::new(header, vec![], vec![], vec![]).unwrap();
+        assert_eq!(code(pick(TEA, one), &newer).code(), "basket.pricing_version");
+        let untaxed = PriceBook::new(plain.header().clone(), vec![], vec![], vec![]).unwrap();
+        let error = code(pick(TEA, one), &untaxed);
+        assert!(matches!(error, WalkpayError::BasketRule { rule, line: Some(4), .. } if rule == "unknown_tax_group"));
+        let many = vec![pick(TEA, one); MAX_LINES + 1];
+        assert_eq!(price(&many, at(5), &plain, &articles()).unwrap_err().code(), "limit");
+    }
+
+    fn promotions() -> impl Strategy<Value = Vec<Promotion>> {
+        let kind = prop_oneof![
+            (2u32..5, 0i64..1500).prop_map(|(n, price_minor)| (Some(n), price_minor)),
+            (1i64..=100).prop_map(|percent| (None, percent)),
+        ];
+        prop::collection::vec((kind, prop::collection::btree_set(100u32..112, 1..6)), 0..6).prop_map(|list| {
+            let build = |(at, ((n, value), of)): (usize, ((Option<u32>, i64), std::collections::BTreeSet<u32>))| {
+                let of: Vec<u32> = of.into_iter().collect();
+                match n {
+                    Some(n) => n_for(&format!("p{at}"), n, value, &of),
+                    None => percent(&format!("p{at}"), &value.to_string(), &of),
+                }
+            };
+            list.into_iter().enumerate().map(build).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_exact_and_order_does_not_matter(
+            counts in prop::collection::vec((100u32..112, 1u32..9), 1..20),
+            promotions in promotions(),
+            turn in 0usize..20,
+        ) {
+            let book = book(promotions);
+            let pick = |(at, (n, count)): (u32, &(u32, u32))| Pick {
+                line: LineId(at), gtin: key(*n), quantity: Quantity::Pieces { count: *count }, parent: None,
+            };
+            let mut picks: Vec<Pick> = (1u32..).zip(&counts).map(pick).collect();
+            let basket = price(&picks, at(5), &book, &articles()).unwrap();
+            let sum = |of: fn(&PricedLine) -> i64| basket.lines.iter().map(of).sum::<i64>();
+            prop_assert_eq!(sum(|l| l.payable_minor), basket.total.minor);
+            prop_assert_eq!(sum(|l| l.discount_minor), basket.discount.minor);
+            prop_assert_eq!(sum(|l| l.tax_minor), basket.tax_totals.iter().map(|t| t.tax_minor).sum::<i64>());
+            prop_assert_eq!(sum(|l| l.net_minor), basket.tax_totals.iter().map(|t| t.net_minor).sum::<i64>());
+            for line in &basket.lines {
+                prop_assert_eq!(line.payable_minor, line.gross_minor - line.discount_minor);
+                prop_assert_eq!(line.payable_minor, line.net_minor + line.tax_minor);
+                prop_assert!(line.discount_minor >= 0 && line.payable_minor >= 0);
+                prop_assert!(line.net_minor >= 0 && line.tax_minor >= 0);
+                prop_assert_eq!(line.promotions.is_empty(), line.discount_minor == 0);
+            }
+            let bytes = lines_bytes(&basket);
+            let sent = parse_lines(&bytes).unwrap();
+            prop_assert_eq!(&sent, &super::super::SentLines::from(&basket));
+            prop_assert_eq!(lines_bytes(&verify_lines(&sent, at(5), &book, &articles()).unwrap()), bytes);
+            picks.rotate_left(turn % counts.len());
+            let turned = price(&picks, at(5), &book, &articles()).unwrap();
+            prop_assert_eq!((turned.total, turned.discount), (basket.total, basket.discount));
+            prop_assert_eq!(turned.tax_totals, basket.tax_totals);
+        }
+
+        #[test]
+        fn one_bundle_promotion_is_the_best_choice(
+            counts in prop::collection::vec((100u32..104, 1u32..3), 1..5), n in 2u32..4, bundle in 0i64..600, off in 1i64..60,
+        ) {
+            let promotions = || vec![n_for("n", n, bundle, &[100, 101, 102, 103]), percent("p", &off.to_string(), &[100, 102])];
+            let found: i64 = discounts(&counts, promotions()).iter().sum();
+            // Every choice of pieces for bundles, by brute force.
+            let prices: Vec<(i64, i64)> = counts.iter().flat_map(|(article, count)| {
+                let price = articles()[&key(*article)].price_minor;
+                let off = if article % 2 == 0 { (price * off * 2 + 100) / 200 } else { 0 };
+                vec![(price, off); *count as usize]
+            }).collect();
+            let best = (0u32..1 << prices.len()).filter(|set| set.count_ones() % n == 0).map(|set| {
+                let piece = |(at, (price, off)): (usize, &(i64, i64))| if set >> at & 1 == 1 { *price } else { *off };
+                let sum: i64 = prices.iter().enumerate().map(piece).sum();
+                sum - i64::from(set.count_ones() / n) * bundle
+            }).max().unwrap_or(0);
+            prop_assert_eq!(found, best);
+        }
+    }
+}

@@ -208,3 +208,70 @@ fn sent_line(wire: WireLine<'_>, currency: Currency) -> Result<SentLine, Walkpay
         parent: wire.parent.map(LineId),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::super::price;
+    use super::*;
+    use crate::barcode::Measure;
+
+    fn sample() -> PricedBasket {
+        let basket = basket(&[
+            (scan(COLA), pieces(2)),
+            (scan(APPLES), grams(512)),
+            (label(SALAD, Measure::Price { minor: 320 }), None),
+        ]);
+        price(&basket.picks(), at(5), &book(vec![percent("p", "10", &[COLA])]), &articles()).unwrap()
+    }
+
+    #[test]
+    fn wire_form() {
+        insta::assert_snapshot!(String::from_utf8(lines_bytes(&sample())).unwrap());
+    }
+
+    #[test]
+    fn reading_gives_what_was_written() {
+        let priced = sample();
+        assert_eq!(parse_lines(&lines_bytes(&priced)).unwrap(), SentLines::from(&priced));
+    }
+
+    #[test]
+    fn amounts_have_the_digits_of_the_currency() {
+        for (code, minor, text) in [("EUR", 5, "\"0.05\""), ("JPY", 120, "\"120\""), ("KWD", 1234, "\"1.234\"")] {
+            let mut out = Vec::new();
+            amount(&mut out, minor, Currency::parse(code).unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let good = String::from_utf8(lines_bytes(&sample())).unwrap();
+        for (from, to) in [
+            ("\"EUR\"", "\"EURO\""),
+            ("\"EUR\"", "\"JPY\""),
+            ("\"pieces\":2", "\"pieces\":-2"),
+            ("\"pieces\":2", "\"pieces\":2.5"),
+            ("\"pieces\":2", "\"pieces\":99999999999"),
+            ("\"pieces\":2", "\"pieces\":2,\"grams\":2"),
+            ("\"pieces\":2,", ""),
+            ("\"1.29\"", "\"-1.29\""),
+            ("\"1.29\"", "\"1.290\""),
+            ("\"1.29\"", "1.29"),
+            ("\"line\":1,", "\"line\":1,\"line\":1,"),
+            ("]}", "]"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            assert_eq!(parse_lines(bad.as_bytes()).unwrap_err().code(), "invalid_input", "{bad}");
+        }
+        assert_eq!(parse_lines(&vec![b'['; 100_000]).unwrap_err().code(), "invalid_input");
+        assert_eq!(parse_lines(&vec![b' '; MAX_LINES_BYTES + 1]).unwrap_err().code(), "limit");
+        let start = good.find("{\"line\"").unwrap();
+        let one = &good[start..=start + good[start..].find('}').unwrap()];
+        let many = format!("{{\"currency\":\"EUR\",\"lines\":[{}]}}", vec![one; MAX_LINES + 1].join(","));
+        assert_eq!(parse_lines(many.as_bytes()).unwrap_err().code(), "limit");
+        assert!(parse_lines(good.replacen("{\"line\"", "{\"later\":[1],\"line\"", 1).as_bytes()).is_ok());
+    }
+}

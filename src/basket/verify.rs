@@ -150,3 +150,62 @@ fn reason_of(error: &WalkpayError) -> Reason {
     };
     Reason { code, line, detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+    use crate::barcode::Measure;
+
+    fn sent() -> SentLines {
+        let basket =
+            basket(&[(scan(COLA), pieces(2)), (scan(TEA), None), (label(CHEESE, Measure::Grams { grams: 300 }), None)]);
+        SentLines::from(&price(&basket.picks(), at(5), &book(vec![]), &articles()).unwrap())
+    }
+
+    fn reasons(sent: &SentLines) -> Vec<(ReasonCode, Option<u32>)> {
+        let mismatches = verify_lines(sent, at(5), &book(vec![]), &articles()).unwrap_err();
+        mismatches.reasons.into_iter().map(|r| (r.code, r.line)).collect()
+    }
+
+    #[test]
+    fn what_was_computed_alike_is_accepted() {
+        let priced = verify_lines(&sent(), at(5), &book(vec![]), &articles()).unwrap();
+        assert_eq!(SentLines::from(&priced), sent());
+    }
+
+    #[test]
+    fn every_alteration_is_named_with_its_line() {
+        let alterations: [(fn(&mut SentLines), ReasonCode, Option<u32>); 15] = [
+            (|s| s.lines[0].unit_price_minor -= 1, ReasonCode::PriceMismatch, Some(1)),
+            (|s| s.lines[2].payable_minor = 0, ReasonCode::PriceMismatch, Some(3)),
+            (|s| s.lines[2].discount_minor = 5, ReasonCode::PriceMismatch, Some(3)),
+            (|s| s.lines[2].tax_minor += 1, ReasonCode::PriceMismatch, Some(3)),
+            (|s| s.lines[2].tax_group = "A".into(), ReasonCode::PriceMismatch, Some(3)),
+            (|s| s.lines[0].quantity = Quantity::Pieces { count: 1 }, ReasonCode::PriceMismatch, Some(1)),
+            (|s| s.lines[2].quantity = Quantity::Pieces { count: 0 }, ReasonCode::QuantityLimit, Some(3)),
+            (|s| s.lines[3].quantity = Quantity::Grams { grams: 1 }, ReasonCode::QuantityLimit, Some(4)),
+            (|s| s.lines[2].gtin = key(STOPPED), ReasonCode::SaleStopped, Some(3)),
+            (|s| s.lines[2].gtin = key(99_999), ReasonCode::UnknownArticle, Some(3)),
+            (|s| drop(s.lines.remove(1)), ReasonCode::PriceMismatch, Some(1)),
+            (|s| s.lines[1].parent = Some(LineId(3)), ReasonCode::PriceMismatch, Some(1)),
+            (|s| s.lines[2].line = LineId(1), ReasonCode::LinesMalformed, Some(1)),
+            (|s| s.lines.clear(), ReasonCode::LinesMalformed, None),
+            (|s| s.currency = crate::money::Currency::parse("USD").unwrap(), ReasonCode::CurrencyMismatch, None),
+        ];
+        for (at, (alter, code, line)) in alterations.into_iter().enumerate() {
+            let mut sent = sent();
+            alter(&mut sent);
+            let found = reasons(&sent);
+            assert!(found.contains(&(code, line)), "{at}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_carries_the_right_prices() {
+        let mut sent = sent();
+        sent.lines[0].unit_price_minor = 1;
+        let mismatches = verify_lines(&sent, at(5), &book(vec![]), &articles()).unwrap_err();
+        assert_eq!(mismatches.repriced.unwrap().lines[0].unit_price_minor, 129);
+    }
+}

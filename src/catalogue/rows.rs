@@ -92,6 +92,12 @@ impl<'a> From<&'a Article> for ArticleRow<'a> {
     }
 }
 
+impl<'a> From<&'a Article> for Row<'a> {
+    fn from(article: &'a Article) -> Self {
+        Self::Article(article.into())
+    }
+}
+
 impl From<ArticleRow<'_>> for Article {
     fn from(row: ArticleRow<'_>) -> Self {
         Self {
@@ -170,4 +176,128 @@ pub fn parse_row(line: &[u8], number: u64) -> Result<Row<'_>, WalkpayError> {
 pub fn rows(bytes: &[u8]) -> impl Iterator<Item = Result<Row<'_>, WalkpayError>> {
     let lines = bytes.split(|b| *b == b'\n');
     (1u64..).zip(lines).filter(|(_, line)| !line.is_empty()).map(|(number, line)| parse_row(line, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::barcode::ValueKind;
+    use crate::catalogue::PromotionKind;
+    use crate::time::Timestamp;
+
+    fn gtin(text: &str) -> Gtin {
+        Gtin::parse(text).unwrap()
+    }
+
+    fn article() -> Article {
+        Article {
+            gtin: gtin("5449000000996"),
+            name: "Cola \"classic\" 0,33 l".into(),
+            department: "Drinks".into(),
+            unit: Unit::Piece,
+            price_minor: 89,
+            sale: SaleKind::Pieces,
+            deposit: Some(gtin("96385074")),
+            min_age: None,
+            sale_stopped: false,
+            tax_group: "A".into(),
+        }
+    }
+
+    fn every_kind(article: &Article) -> Vec<Row<'_>> {
+        let gtins = vec![article.gtin];
+        vec![
+            Row::Article(article.into()),
+            Row::ArticleGone { gtin: article.gtin },
+            Row::TaxGroup(TaxGroup { id: "A".into(), name: "Standard".into(), rate: "19".parse().unwrap() }),
+            Row::Promotion(Promotion {
+                id: "cola-3".into(),
+                title: "3 for 2".into(),
+                kind: PromotionKind::NForPrice { n: 3, price_minor: 178 },
+                gtins: gtins.clone(),
+                from: Some(Timestamp::from_millis(1_769_852_999_000)),
+                until: None,
+            }),
+            Row::Promotion(Promotion {
+                id: "drinks-10".into(),
+                title: "10 % off".into(),
+                kind: PromotionKind::PercentOff { percent: "10".parse().unwrap() },
+                gtins,
+                from: None,
+                until: None,
+            }),
+            Row::PromotionGone { id: "old".into() },
+            Row::Template(BarcodeTemplate {
+                id: "weight".into(),
+                prefix_from: "21".into(),
+                prefix_to: "21".into(),
+                value_position: 8,
+                value_digits: 5,
+                kind: ValueKind::Weight,
+                value_unit: 1,
+                inner_check_position: None,
+                min_value: 1,
+                max_value: 9999,
+            }),
+            Row::TemplateGone { id: "old".into() },
+        ]
+    }
+
+    #[test]
+    fn wire_form_of_every_kind_and_back() {
+        let article = article();
+        let written = every_kind(&article);
+        let mut bytes = Vec::new();
+        written.iter().for_each(|row| write_row(row, &mut bytes).unwrap());
+        insta::assert_snapshot!(std::str::from_utf8(&bytes).unwrap());
+        let read: Vec<Row<'_>> = rows(&bytes).collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, written);
+        let Some(Row::Article(row)) = read.into_iter().next() else { panic!("no article") };
+        assert_eq!(Article::from(row), article);
+    }
+
+    #[test]
+    fn texts_are_borrowed() {
+        let line = br#"{"kind":"article","data":{"gtin":"96385074","name":"Tea","unit":"piece","price_minor":5,"sale":"pieces","tax_group":"A"}}"#;
+        let Row::Article(row) = parse_row(line, 1).unwrap() else { panic!("no article") };
+        assert!(matches!(row.name, Cow::Borrowed("Tea")));
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let good = r#"{"kind":"article_gone","data":{"gtin":"96385074"}}"#;
+        for bad in [
+            r#"{"kind":"sql","data":{}}"#,
+            r#"{"kind":"article_gone","data":{"gtin":"96385075"}}"#,
+            r#"{"kind":"article_gone"}"#,
+            r#"{"kind":"promotion_gone","data":{"id":""}}"#,
+            r#"{"kind":"tax_group","data":{"id":"A","name":"x","rate":"101"}}"#,
+            r#"{"kind":"tax_group","data":{"id":"A","name":"x","rate":"1.00001"}}"#,
+            r#"{"kind":"article","data":{"gtin":"96385074","name":"x","unit":"piece","price_minor":-1,"sale":"pieces","tax_group":"A"}}"#,
+            r#"{"kind":"article","data":{"gtin":"96385074","name":"x","unit":"piece","price_minor":1,"sale":"pre_weighed","tax_group":"A"}}"#,
+            r#"{"kind":"article","data":{"gtin":"96385074","name":"a\u0007","unit":"piece","price_minor":1,"sale":"pieces","tax_group":"A"}}"#,
+            "not json",
+            "[[[[",
+        ] {
+            let bytes = format!("{good}\n\n{bad}\n");
+            let outcomes: Vec<_> = rows(bytes.as_bytes()).collect();
+            assert!(outcomes[0].is_ok());
+            match &outcomes[1] {
+                Err(WalkpayError::InvalidInput { field, .. }) => assert_eq!(field, "catalogue line 3", "{bad}"),
+                other => panic!("{bad}: {other:?}"),
+            }
+        }
+        let long = format!("{{\"kind\":\"x\",\"data\":\"{}\"}}", "a".repeat(MAX_ROW_BYTES));
+        assert_eq!(parse_row(long.as_bytes(), 1).unwrap_err().code(), "limit");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_written() {
+        let mut bytes = b"before".to_vec();
+        let spoiled = Article { name: String::new(), ..article() };
+        assert_eq!(write_row(&Row::from(&spoiled), &mut bytes).unwrap_err().code(), "invalid_input");
+        let long = Article { name: "ö".repeat(120), ..article() };
+        write_row(&Row::from(&long), &mut bytes).unwrap();
+        assert!(bytes.starts_with(b"before{"));
+    }
 }
