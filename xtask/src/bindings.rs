@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::library::Library;
-use crate::run::{command, quiet};
+use crate::run::{command, plain, quiet};
 
 /// What the generator wrote, and the library that belongs to it.
 #[derive(Debug, Clone)]
@@ -46,19 +46,18 @@ pub fn generate(context: &Context, library: &Library) -> Result<Generated> {
     Ok(Generated { kotlin: folder("kotlin"), swift: folder("swift"), python: folder("python"), library: shared, root })
 }
 
-/// The merchant that the tests of every language start; built with the profile of all tests.
+/// The merchant that the tests of every language start. Built together with the tests of the workspace, since alone it
+/// would get dependencies with other features, and with them minutes of a second build.
 ///
 /// # Errors
 /// When it does not build.
 pub fn merchant(context: &Context) -> Result<PathBuf> {
-    crate::run::plain(command(Context::cargo(), &context.top).args([
-        "build",
-        "--quiet",
-        "--package",
-        "mock-merchant",
-    ]))?;
+    plain(command(Context::cargo(), &context.top).args(BUILD))?;
     Ok(context.target.join("debug/mock-merchant"))
 }
+
+/// Everything that tests run or start, with one set of features.
+pub const BUILD: &[&str] = &["build", "--quiet", "--locked", "--bins", "--tests", "--examples"];
 
 /// An empty folder in the place of whatever was there.
 ///

@@ -140,7 +140,11 @@ impl<'a> Run<'a> {
                 &["check", "--locked", "--package", "mock-merchant"],
                 &["check", "--locked", "--package", "walkpay", "--lib", "--no-default-features"],
             ]),
-            Part::Rust => self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo),
+            Part::Rust => {
+                // The tests start programs of the workspace, which `cargo test` alone does not build.
+                bindings::merchant(self.context)?;
+                self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo)
+            }
             Part::Docs => self.cargo(&["doc", "--locked", "--no-deps"], Runner::None),
             Part::Vectors => self.vectors(),
             Part::Api => self.api(),

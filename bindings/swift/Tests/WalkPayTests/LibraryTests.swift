@@ -1,0 +1,9 @@
+import XCTest
+
+@testable import WalkPay
+
+final class LibraryTests: XCTestCase {
+    func testTheLibraryOfThisBuildMatchesTheGeneratedCode() {
+        uniffiEnsureWalkpayInitialized()
+    }
+}
