@@ -2,8 +2,10 @@
 
 pub mod crypto;
 pub mod document;
+pub mod exit_pass;
 pub mod http_signature;
 pub mod jws;
+pub mod key_set;
 pub mod message;
 pub mod nonce_guard;
 pub mod problem;
