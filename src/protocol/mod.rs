@@ -2,6 +2,7 @@
 
 pub mod crypto;
 pub mod document;
+pub mod enrolment_code;
 pub mod exit_pass;
 pub mod http_signature;
 pub mod jws;
@@ -9,3 +10,4 @@ pub mod key_set;
 pub mod message;
 pub mod nonce_guard;
 pub mod problem;
+pub mod request;
