@@ -12,6 +12,8 @@ pub mod money;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod protocol;
+#[cfg(feature = "terminal")]
+pub mod session;
 pub mod time;
 
 pub use error::{StorageProblem, WalkpayError};

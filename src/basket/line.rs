@@ -97,7 +97,7 @@ pub struct Pick {
 }
 
 /// The fold of a basket's events ([`crate::basket::BasketEvent`]).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basket {
     pub(super) lines: Vec<Line>,
     pub(super) last_line: u32,

@@ -1,0 +1,273 @@
+//! What the answer to a request means.
+//!
+//! Only a problem document (RFC 9457) of a type that waiting cannot mend is a refusal. Everything else that is not the documented
+//! answer (no answer, a proxy's page, a truncated body) is trouble on the way: the request stays, and is repeated.
+
+use super::clock::Clock;
+use super::draft::Draft;
+use super::due::DueId;
+use super::host::HostEventKind;
+use super::input::{Decision, HttpAnswer, HttpOutcome, Now, Reply};
+use super::journal::Fact;
+use super::outbox::{OutboxEntry, OutboxKind, Refusal, Retry};
+use super::state::{Device, DeviceStatus, Session};
+use super::{enrolment, results};
+use crate::error::WalkpayError;
+use crate::protocol::key_set::read_key_set;
+use crate::protocol::message::{KeySetAnswer, MAX_ANSWER_BODY, Problem, Recorded};
+use crate::protocol::problem::ProblemCode;
+
+const MAX_DETAIL_CHARS: usize = 500;
+const MAX_REASONS: usize = 600;
+
+pub(super) fn decide(session: &Session, answer: HttpAnswer, now: &Now) -> Result<Decision, WalkpayError> {
+    if let HttpOutcome::Answer { body, .. } = &answer.outcome
+        && body.len() > MAX_ANSWER_BODY
+    {
+        return Err(WalkpayError::limit("bytes of an answer", MAX_ANSWER_BODY as u64));
+    }
+    // What is not waited for any more has no effect.
+    let nothing = Decision::nothing(Reply::Done);
+    let device = |id| session.device(id).filter(|d| d.may_send());
+    Ok(match answer.id {
+        DueId::StartEnrolment => session.enrolment().map_or(nothing, |e| enrolment::on_start(e, &answer, now)),
+        DueId::Enrol => session.enrolment().map_or(nothing, |e| enrolment::on_grant(e, &answer, now)),
+        DueId::Item { device: id, seq } => match device(id).and_then(|d| Some((d, d.entry(seq)?))) {
+            Some((device, entry)) => on_item(device, entry, &answer, now),
+            None => nothing,
+        },
+        DueId::Poll { device: id } => device(id).map_or(nothing, |d| on_poll(d, &answer, now)),
+        DueId::Keys { device: id } => device(id).map_or(nothing, |d| on_keys(d, &answer, now)),
+    })
+}
+
+/// What an answer is, whatever was asked.
+enum Kind<'a> {
+    Body(&'a [u8]),
+    /// To be repeated: why, when at the earliest, and whether a new signature is all it takes.
+    Trouble {
+        reason: String,
+        retry_after: Option<u64>,
+        sign_again: bool,
+    },
+    /// About the device, not about what was asked.
+    Device {
+        problem: ProblemCode,
+    },
+    Refused(Refusal),
+}
+
+fn kind(answer: &HttpAnswer) -> Kind<'_> {
+    let (status, retry_after, body) = match &answer.outcome {
+        HttpOutcome::Failed { detail } => {
+            return Kind::Trouble { reason: detail.clone(), retry_after: None, sign_again: false };
+        }
+        HttpOutcome::Answer { status, retry_after_seconds, body, .. } => (*status, *retry_after_seconds, body),
+    };
+    if (200..300).contains(&status) {
+        return Kind::Body(body);
+    }
+    let trouble = |reason: String| Kind::Trouble { reason, retry_after, sign_again: false };
+    let Some(refusal) = problem(status, body) else {
+        return trouble(format!("HTTP {status} without a problem document"));
+    };
+    match known(&refusal) {
+        Some(problem @ (ProblemCode::DevicePending | ProblemCode::DeviceFrozen | ProblemCode::DeviceRevoked)) => {
+            Kind::Device { problem }
+        }
+        Some(problem @ ProblemCode::KeyUnknown) => Kind::Device { problem },
+        Some(ProblemCode::SignatureStale | ProblemCode::NonceReplayed) => {
+            Kind::Trouble { reason: refusal.problem, retry_after, sign_again: true }
+        }
+        _ if is_definite(&refusal) => Kind::Refused(refusal),
+        _ => trouble(refusal.problem),
+    }
+}
+
+/// The problem document of an answer, if it is one and says the status that it came with.
+pub(super) fn problem(status: u16, body: &[u8]) -> Option<Refusal> {
+    let document: Problem = serde_json::from_slice(body).ok()?;
+    if document.status != status {
+        return None;
+    }
+    let code = document.typ.strip_prefix(crate::protocol::message::PROBLEM_PREFIX)?;
+    let plain = !code.is_empty()
+        && code.len() <= 64
+        && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
+    plain.then(|| Refusal {
+        problem: code.to_owned(),
+        status,
+        detail: document.detail.chars().take(MAX_DETAIL_CHARS).collect(),
+        reasons: document.reasons.into_iter().take(MAX_REASONS).collect(),
+    })
+}
+
+/// Whether waiting cannot mend it.
+pub(super) fn is_definite(refusal: &Refusal) -> bool {
+    let waits = matches!(refusal.status, 401 | 408 | 425 | 429)
+        || refusal.status >= 500
+        || known(refusal) == Some(ProblemCode::InProgress)
+        || known(refusal) == Some(ProblemCode::DevicePending);
+    (400..500).contains(&refusal.status) && !waits
+}
+
+fn known(refusal: &Refusal) -> Option<ProblemCode> {
+    ProblemCode::ALL.iter().copied().find(|p| p.code() == refusal.problem)
+}
+
+fn on_item(device: &Device, entry: &OutboxEntry, answer: &HttpAnswer, now: &Now) -> Decision {
+    let mut draft = Draft::new(device, now);
+    match kind(answer) {
+        Kind::Body(body) => match serde_json::from_slice::<Recorded>(body) {
+            Ok(recorded) => on_recorded(&mut draft, entry, &recorded),
+            Err(_) => item_trouble(&mut draft, entry, "an answer that is not the documented one", None, false),
+        },
+        Kind::Trouble { reason, retry_after, sign_again } => {
+            if sign_again {
+                hint(&mut draft, answer);
+            }
+            item_trouble(&mut draft, entry, &reason, retry_after, sign_again);
+        }
+        Kind::Device { problem } => {
+            let retry = about_device(&mut draft, problem, &entry.retry);
+            draft.push(Fact::TryFailed { seq: entry.seq, retry });
+        }
+        Kind::Refused(refusal) => on_refused(&mut draft, entry, refusal),
+    }
+    draft.reply(Reply::Done)
+}
+
+fn on_recorded(draft: &mut Draft<'_>, entry: &OutboxEntry, recorded: &Recorded) {
+    let (kind, trip) = (entry.body.kind(), entry.trip_id);
+    draft.push(Fact::Recorded { seq: entry.seq, recorded_at: recorded.recorded_at });
+    if let (OutboxKind::Cancellation, Some(trip_id)) = (kind, trip) {
+        cancelled(draft, trip_id, entry.seq);
+    }
+}
+
+/// The merchant has the tombstone: what else of the visit waits here would only be refused.
+fn cancelled(draft: &mut Draft<'_>, trip_id: crate::id::TripId, but: u64) {
+    let told = draft.device.trip(trip_id).is_ok_and(|t| t.cancelled.is_some());
+    draft.push(Fact::TripCancelled { trip_id });
+    for other in draft.device.outbox.iter().filter(|e| e.trip_id == Some(trip_id) && e.seq != but) {
+        draft.push(Fact::Withdrawn { seq: other.seq });
+        draft.tell(HostEventKind::Withdrawn { trip_id, document: other.body.kind(), seq: other.seq });
+    }
+    if !told {
+        draft.tell(HostEventKind::TripCancelled { trip_id });
+    }
+}
+
+fn on_refused(draft: &mut Draft<'_>, entry: &OutboxEntry, refusal: Refusal) {
+    let document = entry.body.kind();
+    if let (OutboxKind::Cancellation, Some(trip_id)) = (document, entry.trip_id)
+        && known(&refusal) == Some(ProblemCode::TripCancelled)
+    {
+        draft.push(Fact::Refused { seq: entry.seq, refusal });
+        cancelled(draft, trip_id, entry.seq);
+        return;
+    }
+    draft.push(Fact::Refused { seq: entry.seq, refusal: refusal.clone() });
+    draft.tell(HostEventKind::Refused { trip_id: entry.trip_id, document, seq: entry.seq, refusal });
+}
+
+fn item_trouble(draft: &mut Draft<'_>, entry: &OutboxEntry, reason: &str, retry_after: Option<u64>, sign_again: bool) {
+    let retry = again(&entry.retry, reason, retry_after, sign_again, draft.now);
+    draft.push(Fact::TryFailed { seq: entry.seq, retry });
+}
+
+fn again(retry: &Retry, reason: &str, retry_after: Option<u64>, sign_again: bool, now: &Now) -> Retry {
+    if sign_again { retry.sign_again(reason, now) } else { retry.failed(reason, retry_after, now) }
+}
+
+/// A problem that concerns the device as a whole; says when the request is to be tried again.
+fn about_device(draft: &mut Draft<'_>, problem: ProblemCode, retry: &Retry) -> Retry {
+    let now = draft.now;
+    match problem {
+        ProblemCode::DeviceFrozen => {
+            draft.push(Fact::Status { status: DeviceStatus::Frozen });
+            draft.tell(HostEventKind::DeviceFrozen);
+        }
+        ProblemCode::DeviceRevoked => {
+            draft.push(Fact::Status { status: DeviceStatus::Revoked });
+            draft.tell(HostEventKind::DeviceRevoked);
+        }
+        // A rotation is under way and it is not known here which key the merchant has.
+        ProblemCode::KeyUnknown => {
+            if let Some(rotation) = &draft.device.rotation {
+                draft.push(Fact::RequestKey { kid: rotation.request_key.key_id() });
+                return retry.sign_again(problem.code(), now);
+            }
+        }
+        _ => {}
+    }
+    retry.failed(problem.code(), None, now)
+}
+
+/// The merchant did not take the time of the signature: its `Date` is believed as far as signing again goes.
+fn hint(draft: &mut Draft<'_>, answer: &HttpAnswer) {
+    if let HttpOutcome::Answer { date: Some(date), .. } = &answer.outcome {
+        let (clock, known) = (Clock::read(*date, false, draft.now), draft.device.clock);
+        let lost = known.is_some_and(|k| k.signed && k.boot != draft.now.boot);
+        if lost || clock.is_news(known.as_ref(), draft.now) {
+            draft.push(Fact::ClockLearned { clock });
+        }
+    }
+}
+
+fn on_poll(device: &Device, answer: &HttpAnswer, now: &Now) -> Decision {
+    let mut draft = Draft::new(device, now);
+    match kind(answer) {
+        Kind::Body(body) => results::on_page(&mut draft, body, answer),
+        Kind::Trouble { reason, retry_after, sign_again } => {
+            if sign_again {
+                hint(&mut draft, answer);
+            }
+            let retry = again(&device.poll, &reason, retry_after, sign_again, now);
+            draft.push(Fact::PollFailed { retry });
+        }
+        Kind::Device { problem } => {
+            let retry = about_device(&mut draft, problem, &device.poll);
+            draft.push(Fact::PollFailed { retry });
+        }
+        Kind::Refused(refusal) => {
+            let retry = device.poll.failed(&refusal.problem, None, now);
+            draft.push(Fact::PollFailed { retry });
+        }
+    }
+    draft.reply(Reply::Done)
+}
+
+fn on_keys(device: &Device, answer: &HttpAnswer, now: &Now) -> Decision {
+    let mut draft = Draft::new(device, now);
+    let retry = &device.keys.retry;
+    let failed = match kind(answer) {
+        Kind::Body(body) => {
+            keys_came(&mut draft, body);
+            return draft.reply(Reply::Done);
+        }
+        Kind::Trouble { reason, retry_after, sign_again } => again(retry, &reason, retry_after, sign_again, now),
+        Kind::Device { problem } => about_device(&mut draft, problem, retry),
+        Kind::Refused(refusal) => retry.failed(&refusal.problem, None, now),
+    };
+    draft.push(Fact::KeysFailed { retry: failed });
+    draft.reply(Reply::Done)
+}
+
+fn keys_came(draft: &mut Draft<'_>, body: &[u8]) {
+    let device = draft.device;
+    let read = serde_json::from_slice::<KeySetAnswer>(body)
+        .map_err(|e| WalkpayError::untrusted("key set", "form", crate::protocol::jws::json_problem(&e)))
+        .and_then(|a| read_key_set(&a.key_set, &device.root_key, &device.merchant_id, None));
+    match read {
+        Ok(set) if set.document.seq > device.key_set.seq => draft.push(Fact::KeysTaken { key_set: set.document }),
+        Ok(_) => draft.push(Fact::KeysCurrent),
+        Err(error) => {
+            if device.keys.retry.attempts == 0 {
+                results::tell_distrust(draft, &error);
+            }
+            let retry = device.keys.retry.failed(&error.code(), None, draft.now);
+            draft.push(Fact::KeysFailed { retry });
+        }
+    }
+}
