@@ -35,6 +35,18 @@ macro_rules! uuid_id {
                 Ok(Self(id))
             }
 
+            /// From the sixteen bytes of [`Self::as_bytes`].
+            ///
+            /// # Errors
+            /// [`WalkpayError::InvalidInput`] unless they are those of a UUIDv7.
+            pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, WalkpayError> {
+                let id = Uuid::from_bytes(bytes);
+                if id.get_version_num() != 7 {
+                    return Err(WalkpayError::invalid(stringify!($name), "the bytes of a UUIDv7", "others"));
+                }
+                Ok(Self(id))
+            }
+
             /// The sixteen bytes, for compact storage.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -174,10 +186,80 @@ text_id!(
     /// A key: its RFC 7638 SHA-256 thumbprint, base64url.
     KeyId, 43, "-_"
 );
-text_id!(
-    /// A service number (B02): 15 digits, zero-padded, unique, never reused.
-    ServiceNumber, 15, ""
-);
+/// A service number (B02): exactly 15 digits, zero-padded, unique, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceNumber(u64);
+
+impl ServiceNumber {
+    /// The highest number.
+    pub const MAX: u64 = 999_999_999_999_999;
+
+    /// Service number `number`.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Limit`] above [`ServiceNumber::MAX`].
+    pub fn new(number: u64) -> Result<Self, WalkpayError> {
+        if number > Self::MAX {
+            return Err(WalkpayError::limit("service number", Self::MAX));
+        }
+        Ok(Self(number))
+    }
+
+    /// Parses exactly 15 digits.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, WalkpayError> {
+        let digits = text.len() == 15 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .map(Self)
+            .ok_or_else(|| WalkpayError::invalid("ServiceNumber", "exactly 15 digits", text))
+    }
+
+    /// The number without its leading zeros.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ServiceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:015}", self.0)
+    }
+}
+
+impl fmt::Debug for ServiceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ServiceNumber {
+    type Err = WalkpayError;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::parse(s)
+    }
+}
+
+impl Serialize for ServiceNumber {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceNumber {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+uniffi::custom_type!(ServiceNumber, String, {
+    try_lift: |text| Ok(ServiceNumber::parse(&text)?),
+    lower: |number| number.to_string(),
+});
 
 impl KeyId {
     /// The thumbprint whose 32 digest bytes are given.
@@ -203,6 +285,24 @@ mod tests {
         ] {
             assert!(TripId::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn service_numbers_have_exactly_15_digits() {
+        let number = ServiceNumber::new(42).unwrap();
+        assert_eq!(number.to_string(), "000000000000042");
+        assert_eq!(ServiceNumber::parse("000000000000042").unwrap(), number);
+        for bad in ["", "42", "0000000000000042", "00000000000004a", "+00000000000042"] {
+            assert!(ServiceNumber::parse(bad).is_err(), "{bad}");
+        }
+        assert!(ServiceNumber::new(ServiceNumber::MAX + 1).is_err());
+    }
+
+    #[test]
+    fn bytes_round_trip() {
+        let id = TripId::new(Timestamp::from_millis(1_700_000_000_000), [7; 10]);
+        assert_eq!(TripId::from_bytes(*id.as_bytes()).unwrap(), id);
+        assert!(TripId::from_bytes([0; 16]).is_err());
     }
 
     #[test]

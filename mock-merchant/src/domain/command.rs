@@ -1,0 +1,400 @@
+//! What can be asked of the merchant, by whom, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use walkpay::protocol::document::{Reason, StoreInfo};
+use walkpay::protocol::message::*;
+use walkpay::{
+    Currency, DeviceId, GateGroup, HoldId, KeyId, Money, PassId, ServiceNumber, StoreId, Sub, Timestamp, TripId,
+    UserName,
+};
+
+/// Who asks, as far as the layer above has established it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody in particular: the two steps of an enrolment, and what is public.
+    Anonymous,
+    /// The device whose request key made the HTTP signature. Its state is the command's business.
+    Device {
+        /// The device.
+        device_id: DeviceId,
+        /// The key that signed: one that a rotation has retired may only repeat that rotation and read.
+        kid: KeyId,
+    },
+    /// A gate of a group, by its API key.
+    Gate(GateGroup),
+    /// A member of staff, by a staff token of one store.
+    Staff {
+        /// The store.
+        store_id: StoreId,
+        /// Opaque; kept with decisions.
+        staff_id: String,
+    },
+    /// Whoever runs the merchant: command line and test controls.
+    Operator,
+}
+
+/// What changes something; goes through the writer.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `POST /terminal/v1/enrolments`, by anyone → [`Answer::EnrolmentStart`].
+    BeginEnrolment,
+    /// `PUT /terminal/v1/enrolments/{device_id}`, by anyone → [`Answer::Enrolment`].
+    Enrol {
+        /// From the path.
+        device_id: DeviceId,
+        /// The body.
+        request: EnrolmentRequest,
+    },
+    /// `PUT /terminal/v1/devices/{device_id}/keys`, by the device → [`Answer::Recorded`].
+    RotateKeys {
+        /// From the path.
+        device_id: DeviceId,
+        /// The body.
+        request: KeyRotationRequest,
+    },
+    /// `PUT /terminal/v1/holds/{hold_id}`, by the device → [`Answer::Recorded`].
+    PutHold {
+        /// From the path.
+        hold_id: HoldId,
+        /// The body.
+        body: HoldPut,
+    },
+    /// `PUT /terminal/v1/trips/{trip_id}/attempts/{attempt}`, by the device → [`Answer::Recorded`].
+    PutAttempt {
+        /// From the path.
+        trip_id: TripId,
+        /// From the path.
+        attempt: u32,
+        /// The body.
+        body: AttemptPut,
+    },
+    /// `PUT /terminal/v1/trips/{trip_id}/cancellation`, by the device → [`Answer::Recorded`].
+    PutCancellation {
+        /// From the path.
+        trip_id: TripId,
+        /// The body.
+        body: CancellationPut,
+    },
+    /// `POST /gate/v1/groups/{group}/passes`, by a gate of the group → [`Answer::Spent`].
+    SpendPasses {
+        /// From the path.
+        group: GateGroup,
+        /// The body.
+        passes: SpentPasses,
+    },
+    /// A staff decision, by staff of the store or the operator → [`Answer::Decided`].
+    Decide(Decision),
+    /// By the operator.
+    Admin(AdminCommand),
+}
+
+/// A decision of staff on a check, bound to the exact basket that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The visit.
+    pub trip_id: TripId,
+    /// The attempt.
+    pub attempt: u32,
+    /// Digest of the basket's JWS, as the check's listing shows it.
+    pub basket_sha256: String,
+    /// Whether the shopper may go, cover permitting.
+    pub accept: bool,
+}
+
+/// What only the operator can do.
+#[derive(Clone, Debug)]
+pub enum AdminCommand {
+    /// → [`Answer::Done`]; the same store again changes its description, never its currency.
+    AddStore(StoreInfo),
+    /// → [`Answer::User`].
+    AddUser(NewUser),
+    /// Ties another bank account to a user, or none → [`Answer::Done`].
+    BindBank {
+        /// Whose.
+        user_name: UserName,
+        /// The account; `None` unties it.
+        account: Option<BankAccount>,
+    },
+    /// Blocks or unblocks → [`Answer::Done`].
+    SetUserBlocked {
+        /// Whom.
+        user_name: UserName,
+        /// Whether.
+        blocked: bool,
+    },
+    /// Posts stored value from the account `external` → [`Answer::Done`]; the same reference again does nothing.
+    TopUp {
+        /// Whose.
+        user_name: UserName,
+        /// How much, above zero.
+        amount: Money,
+        /// Unique; the idempotency key of this transfer.
+        reference: String,
+    },
+    /// Erases what is known of the person; the book keeps opaque ids → [`Answer::Done`].
+    EraseUser {
+        /// Whom.
+        user_name: UserName,
+    },
+    /// → [`Answer::EnrolmentCode`].
+    NewEnrolmentCode {
+        /// Whose device it will be.
+        user_name: UserName,
+        /// Whether the device is confirmed by the code itself (demonstrations).
+        self_confirming: bool,
+    },
+    /// The user's second way of confirming a device → [`Answer::Done`].
+    ConfirmDevice(DeviceId),
+    /// → [`Answer::Done`].
+    RevokeDevice(DeviceId),
+    /// Rows (`walkpay::catalogue::Row` as NDJSON) that make the store's next revision → [`Answer::Imported`].
+    ImportCatalogue {
+        /// The store.
+        store_id: StoreId,
+        /// The rows.
+        ndjson: Vec<u8>,
+        /// Whether what is not in the rows goes; otherwise it stays.
+        replace: bool,
+    },
+    /// Tells all devices of a new key set, which the keyring holds already → [`Answer::Done`].
+    PublishKeySet,
+    /// Takes a pass back, for gates that fetch revocations → [`Answer::Done`].
+    RevokePass(PassId),
+    /// → [`Answer::StaffToken`].
+    NewStaffToken {
+        /// The store.
+        store_id: StoreId,
+        /// Opaque; 1 to 40 characters.
+        staff_id: String,
+        /// 1 to 24.
+        hours: u32,
+    },
+    /// → [`Answer::GateKey`].
+    NewGateKey(GateGroup),
+}
+
+/// Somebody who can shop.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// What they sign in with.
+    pub user_name: UserName,
+    /// What people call them; kept apart, erasable.
+    pub display_name: String,
+    /// Where they are told what happens (`mailto:…`, `tel:…`); kept apart, erasable. At most 5.
+    pub addresses: Vec<String>,
+    /// The currency of their stored-value account; `None`: they have none (A22).
+    pub stored_value: Option<Currency>,
+    /// Their bank account, if one is bound.
+    pub bank: Option<BankAccount>,
+}
+
+/// A bound bank account: a token and a masked label, never a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BankAccount {
+    /// The bank's token.
+    pub token: String,
+    /// For people, such as `DE ···· 4711`.
+    pub label: String,
+    /// The bank's own page where device keys are confirmed.
+    pub confirm_url: String,
+}
+
+/// What can be read; needs no writer.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// `GET /terminal/v1/events`, by the device → [`Answer::Events`].
+    Events {
+        /// The cursor.
+        after: u64,
+        /// At most [`MAX_EVENTS_PER_PAGE`].
+        limit: usize,
+    },
+    /// `GET /terminal/v1/keys`, by anyone → [`Answer::KeySet`].
+    KeySet,
+    /// `GET /terminal/v1/stores/{store_id}/catalogue`, by a device → [`Answer::Manifest`].
+    Manifest {
+        /// The store.
+        store_id: StoreId,
+        /// What the terminal has.
+        base: Option<u64>,
+    },
+    /// `GET /terminal/v1/stores/{store_id}/catalogue/{revision}`, by a device → [`Answer::CatalogueData`].
+    CatalogueData {
+        /// The store.
+        store_id: StoreId,
+        /// The revision.
+        revision: u64,
+        /// What a delta applies to.
+        base: Option<u64>,
+    },
+    /// `GET /gate/v1/groups/{group}/revocations`, by a gate of the group → [`Answer::Revocations`].
+    Revocations {
+        /// The group.
+        group: GateGroup,
+        /// The cursor.
+        after: u64,
+    },
+    /// `GET /gate/v1/groups/{group}/passes`: what the group has taken in, by a gate of it → [`Answer::SpentSince`].
+    SpentSince {
+        /// The group.
+        group: GateGroup,
+        /// The cursor.
+        after: u64,
+    },
+    /// Checks that wait for staff, by staff of the store or the operator → [`Answer::Checks`].
+    Checks {
+        /// The store.
+        store_id: StoreId,
+    },
+    /// By the operator → [`Answer::Devices`].
+    Devices {
+        /// Whose.
+        user_name: UserName,
+    },
+    /// Everything that is kept about a user, by the operator → [`Answer::Export`].
+    ExportUser {
+        /// Whose.
+        user_name: UserName,
+    },
+    /// All stores, by anyone → [`Answer::Stores`].
+    Stores,
+    /// What became of a trip's money, by the operator → [`Answer::Trip`].
+    Trip(TripId),
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// See [`EnrolmentStart`].
+    EnrolmentStart(EnrolmentStart),
+    /// See [`EnrolmentAnswer`].
+    Enrolment(EnrolmentAnswer),
+    /// On record.
+    Recorded {
+        /// The body of the answer, the same for a repeat.
+        body: Recorded,
+        /// Whether this is a repeat (200 rather than 201).
+        repeat: bool,
+    },
+    /// How many of the passes were not spent before.
+    Spent {
+        /// Newly spent.
+        new: u64,
+        /// Spent before, by whichever gate.
+        repeated: Vec<PassId>,
+    },
+    /// The verdict that followed.
+    Decided {
+        /// It.
+        verdict: walkpay::protocol::document::Verdict,
+    },
+    /// Done.
+    Done,
+    /// A new user.
+    User {
+        /// Their opaque identifier.
+        sub: Sub,
+    },
+    /// A code; shown once, stored hashed.
+    EnrolmentCode {
+        /// It.
+        code: String,
+        /// Thumbprint of the merchant's root key, which belongs beside it.
+        root: KeyId,
+        /// Until when it works.
+        expires_at: Timestamp,
+    },
+    /// A catalogue revision.
+    Imported {
+        /// Its number; that of the present one if nothing changed.
+        revision: u64,
+        /// How many rows changed.
+        changed: u64,
+    },
+    /// A staff token, a JWS.
+    StaffToken(String),
+    /// A gate's API key; shown once, stored hashed.
+    GateKey(String),
+    /// Events after the cursor, each a JWS; the clock statement is the caller's to add.
+    Events(Vec<String>),
+    /// See [`KeySetAnswer`].
+    KeySet(KeySetAnswer),
+    /// See [`CatalogueAnswer`].
+    Manifest(CatalogueAnswer),
+    /// NDJSON.
+    CatalogueData(std::sync::Arc<Vec<u8>>),
+    /// See [`Revocations`].
+    Revocations(Revocations),
+    /// Passes that the group has taken in.
+    SpentSince(SpentList),
+    /// Checks that wait.
+    Checks(Vec<Check>),
+    /// A user's devices.
+    Devices(Vec<DeviceRow>),
+    /// Everything about a user.
+    Export(serde_json::Value),
+    /// Stores.
+    Stores(Vec<StoreInfo>),
+    /// A trip.
+    Trip(TripReport),
+}
+
+/// What a gate group has taken in, in the order in which the merchant heard of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpentList {
+    /// At most 1,000.
+    pub passes: Vec<SpentPass>,
+    /// To be given as `after` next time.
+    pub cursor: u64,
+}
+
+/// An attempt that staff must look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The visit.
+    pub trip_id: TripId,
+    /// The attempt.
+    pub attempt: u32,
+    /// What a decision is bound to.
+    pub basket_sha256: String,
+    /// What is to be paid.
+    pub total: Money,
+    /// Why it is checked.
+    pub reasons: Vec<Reason>,
+    /// Since when it waits.
+    pub recorded_at: Timestamp,
+    /// The lines, as the shopper signed them.
+    pub lines: serde_json::Value,
+}
+
+/// A device as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// It.
+    pub device_id: DeviceId,
+    /// How it calls itself; empty once erased.
+    pub label: String,
+    /// `pending`, `active`, `frozen` or `revoked`.
+    pub state: String,
+    /// The consent key, which the bank must know as well.
+    pub consent_key: walkpay::protocol::crypto::PublicKey,
+    /// When it was enrolled.
+    pub enrolled_at: Timestamp,
+}
+
+/// What became of a trip's money.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TripReport {
+    /// `open`, `cancelled` or `accepted`.
+    pub state: String,
+    /// The accepted attempt.
+    pub accepted: Option<u32>,
+    /// Its order.
+    pub service_number: Option<ServiceNumber>,
+    /// `collecting`, `payable` or `paid`.
+    pub order: Option<String>,
+    /// What is still owed.
+    pub due: Option<Money>,
+    /// What moved.
+    pub legs: Vec<walkpay::protocol::document::Leg>,
+}

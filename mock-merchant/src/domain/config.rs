@@ -1,0 +1,76 @@
+//! The merchant's policy.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How the merchant decides. Amounts are in whole units of the currency at hand (euros, yen).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// For devices that have been active for `new_device` or longer.
+    pub limits: Limits,
+    /// For newer devices.
+    pub new_device_limits: Limits,
+    /// How long a device is new.
+    pub new_device: Duration,
+    /// How many of 1,000 accepted baskets are checked by staff first.
+    pub spot_check_per_mille: u32,
+    /// How long an exit pass lets its holder out; at most 30 minutes.
+    pub exit_pass: Duration,
+    /// How long an enrolment code works; at most 15 minutes.
+    pub enrolment_code: Duration,
+    /// How long an enrolment nonce works.
+    pub enrolment_nonce: Duration,
+    /// A trip without a sign of life for this long is given up.
+    pub trip_idle: Duration,
+    /// How far a device's idea of merchant time may be ahead.
+    pub clock_ahead: Duration,
+    /// How long a catalogue revision may be priced with after the merchant last renewed it.
+    pub catalogue_usable: Duration,
+    /// How long a shopper has for paying what the bank refused.
+    pub payable: Duration,
+    /// How long a call to the bank may take before another worker takes it up.
+    pub lease: Duration,
+    /// First pause after a call without an answer; doubles up to `retry_max`.
+    pub retry_first: Duration,
+    /// The longest pause.
+    pub retry_max: Duration,
+    /// How often the bank's statement is read when nothing happens.
+    pub statement_every: Duration,
+    /// How long after a debit it is read.
+    pub statement_after_debit: Duration,
+}
+
+/// What may be bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The highest total of a basket, and the highest hold.
+    pub purchase: i64,
+    /// The highest sum of a user's accepted baskets on one business day.
+    pub day: i64,
+    /// The most accepted baskets of a user on one business day.
+    pub count: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits { purchase: 2_000, day: 5_000, count: 50 },
+            new_device_limits: Limits { purchase: 500, day: 1_000, count: 20 },
+            new_device: Duration::from_secs(24 * 3600),
+            spot_check_per_mille: 0,
+            exit_pass: Duration::from_secs(30 * 60),
+            enrolment_code: Duration::from_secs(15 * 60),
+            enrolment_nonce: Duration::from_secs(5 * 60),
+            trip_idle: Duration::from_secs(12 * 3600),
+            clock_ahead: Duration::from_secs(5 * 60),
+            catalogue_usable: Duration::from_secs(24 * 3600),
+            payable: Duration::from_secs(14 * 24 * 3600),
+            lease: Duration::from_secs(60),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(15 * 60),
+            statement_every: Duration::from_secs(24 * 3600),
+            statement_after_debit: Duration::from_secs(5),
+        }
+    }
+}

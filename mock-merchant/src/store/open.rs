@@ -1,0 +1,170 @@
+//! Opening the database: pragmas, migrations, whose it is.
+
+use super::StoreError;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+use walkpay::MerchantId;
+
+/// `WPMT`: what says in the file's header that it is a merchant's (SQLite file format §1.3.9).
+const APPLICATION_ID: i64 = 0x5750_4d54;
+/// Numbered from 1; a change of the schema is a new file, never a change of an old one.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+
+/// Whose database it is to be, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The merchant.
+    pub merchant_id: MerchantId,
+    /// Its name.
+    pub name: String,
+    /// Whether test controls are on; marks a new database for good.
+    pub sim: bool,
+}
+
+/// Opens or makes the database at `path` for writing.
+///
+/// # Errors
+/// [`StoreError`] saying why it cannot be used; the file is then as it was.
+pub fn open(path: &Path, identity: &Identity) -> Result<Connection, StoreError> {
+    let conn = Connection::open(path).map_err(|e| not_a_database(path, e))?;
+    prepare(&conn, path, identity).map_err(|e| match e {
+        StoreError::Sqlite(e) => not_a_database(path, e),
+        other => other,
+    })?;
+    Ok(conn)
+}
+
+/// A database in memory, for simulations and tests.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_in_memory(identity: &Identity) -> Result<Connection, StoreError> {
+    let conn = Connection::open_in_memory()?;
+    prepare(&conn, Path::new(":memory:"), identity)?;
+    Ok(conn)
+}
+
+fn prepare(conn: &Connection, path: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |r| r.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found: version, known });
+    }
+    pragmas(conn)?;
+    migrate(conn, version, identity)?;
+    check_identity(conn, identity)
+}
+
+fn pragmas(conn: &Connection) -> Result<(), StoreError> {
+    conn.busy_timeout(Duration::from_secs(10))?;
+    conn.set_prepared_statement_cache_capacity(256);
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;",
+    )?;
+    Ok(())
+}
+
+fn migrate(conn: &Connection, version: i64, identity: &Identity) -> Result<(), StoreError> {
+    for (number, sql) in (1i64..).zip(MIGRATIONS) {
+        if number <= version {
+            continue;
+        }
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let step = || -> Result<(), StoreError> {
+            conn.execute_batch(sql)?;
+            if number == 1 {
+                conn.execute(
+                    "INSERT INTO merchants (merchant, merchant_id, name, sim) VALUES (1, ?1, ?2, ?3)",
+                    (identity.merchant_id.as_str(), &identity.name, identity.sim),
+                )?;
+            }
+            conn.execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT"
+            ))?;
+            Ok(())
+        };
+        step().inspect_err(|_| {
+            let _ = conn.execute_batch("ROLLBACK");
+        })?;
+    }
+    Ok(())
+}
+
+fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), StoreError> {
+    let (found, sim): (String, bool) =
+        conn.query_row("SELECT merchant_id, sim FROM merchants WHERE merchant = 1", [], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })?;
+    if found != identity.merchant_id.as_str() {
+        return Err(StoreError::OtherMerchant { expected: identity.merchant_id.to_string(), found });
+    }
+    match (sim, identity.sim) {
+        (true, false) => {
+            Err(StoreError::WrongMode("this database was made with --sim: it can only be used with --sim"))
+        }
+        (false, true) => Err(StoreError::WrongMode("this database was not made with --sim: it cannot be used with it")),
+        _ => Ok(()),
+    }
+}
+
+fn not_a_database(path: &Path, e: rusqlite::Error) -> StoreError {
+    match e.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(path.to_owned()),
+        _ => StoreError::Sqlite(e),
+    }
+}
+
+/// Connections that read, each used by one thread at a time.
+pub struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    /// Readers of the database at `path`, which the writer has opened before.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    /// Runs `f` on a snapshot. Blocks; call it where that is allowed.
+    ///
+    /// # Errors
+    /// What `f` returned, or a fault.
+    pub fn read<T>(
+        &self,
+        f: impl FnOnce(&super::Tx<'_>) -> Result<T, crate::failure::Failure>,
+    ) -> Result<T, crate::failure::Failure> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let conn = match idle {
+            Some(conn) => conn,
+            None => self.connect()?,
+        };
+        let result = super::Tx::read(&conn, f);
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < 16
+            && conn.is_autocommit()
+        {
+            idle.push(conn);
+        }
+        result
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.path, flags)?;
+        conn.busy_timeout(Duration::from_secs(10))?;
+        conn.set_prepared_statement_cache_capacity(128);
+        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+        Ok(conn)
+    }
+}

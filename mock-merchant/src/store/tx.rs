@@ -1,0 +1,100 @@
+//! A transaction, as rules and typed functions see it.
+
+use super::StoreError;
+use crate::failure::Failure;
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use std::cell::RefCell;
+use walkpay::DeviceId;
+
+/// An open transaction (or a reader's snapshot), with the devices that got events in it.
+pub struct Tx<'c> {
+    conn: &'c Connection,
+    woken: RefCell<Vec<DeviceId>>,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self { conn, woken: RefCell::default() }
+    }
+
+    /// Runs `f` in a transaction of its own on `conn` and commits it: for programs with one thread, such as simulations
+    /// and the command line. A refusal commits its records; a fault rolls back.
+    ///
+    /// # Errors
+    /// What `f` returned, or a fault when the commit failed.
+    pub fn run<T>(conn: &Connection, f: impl FnOnce(&Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        conn.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
+        let result = f(&Tx::new(conn));
+        let end = if matches!(result, Err(Failure::Fault(_))) { "ROLLBACK" } else { "COMMIT" };
+        if conn.is_autocommit() {
+            // SQLite has ended the transaction itself.
+            return result.and(Err(StoreError::NotCommitted.into()));
+        }
+        if let Err(e) = conn.execute_batch(end) {
+            if !conn.is_autocommit() {
+                conn.execute_batch("ROLLBACK").map_err(StoreError::from)?;
+            }
+            return Err(StoreError::from(e).into());
+        }
+        result
+    }
+
+    /// Runs `f` on a snapshot of `conn`; nothing can be written.
+    ///
+    /// # Errors
+    /// What `f` returned, or a fault.
+    pub fn read<T>(conn: &Connection, f: impl FnOnce(&Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        conn.execute_batch("BEGIN").map_err(StoreError::from)?;
+        let result = f(&Tx::new(conn));
+        conn.execute_batch("ROLLBACK").map_err(StoreError::from)?;
+        result
+    }
+
+    pub(super) fn wake(&self, device: DeviceId) {
+        let mut woken = self.woken.borrow_mut();
+        if woken.last() != Some(&device) {
+            woken.push(device);
+        }
+    }
+
+    pub(super) fn into_woken(self) -> Vec<DeviceId> {
+        self.woken.into_inner()
+    }
+
+    pub(super) fn conn(&self) -> &'c Connection {
+        self.conn
+    }
+
+    /// Executes a statement from the cache; how many rows changed.
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Inserts a row; its rowid.
+    pub(super) fn insert(&self, sql: &str, params: impl Params) -> Result<i64, StoreError> {
+        self.execute(sql, params)?;
+        Ok(self.conn.last_insert_rowid())
+    }
+
+    /// The first row, if there is one.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// All rows.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
