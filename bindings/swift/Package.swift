@@ -11,7 +11,8 @@ let package = Package(
             name: "WalkPay",
             dependencies: ["WalkPayFFI"],
             // The generated code is written for language mode 5.
-            swiftSettings: [.swiftLanguageMode(.v5)]
+            swiftSettings: [.swiftLanguageMode(.v5)],
+            linkerSettings: [.linkedLibrary("walkpay", .when(platforms: [.linux]))]
         ),
         .testTarget(name: "WalkPayTests", dependencies: ["WalkPay"], swiftSettings: [.swiftLanguageMode(.v5)]),
     ]

@@ -2,7 +2,7 @@
 
 use super::{Basket, Quantity};
 use crate::barcode::{BarcodeTemplate, Gtin, Meaning, Measure, ValueKind, check_digit};
-use crate::catalogue::{Article, CatalogueHeader, PriceBook, Promotion, PromotionKind, SaleKind, TaxGroup, Unit};
+use crate::catalogue::{Article, CatalogueHeader, PriceBook, PriceUnit, Promotion, PromotionKind, SaleKind, TaxGroup};
 use crate::id::StoreId;
 use crate::money::Currency;
 use crate::time::Timestamp;
@@ -39,7 +39,7 @@ fn article(n: u32, name: &str, price_minor: i64, sale: SaleKind, tax_group: &str
         gtin: key(n),
         name: name.into(),
         department: "Test".into(),
-        unit: if weighed { Unit::Kilogram } else { Unit::Piece },
+        unit: if weighed { PriceUnit::Kilogram } else { PriceUnit::Piece },
         price_minor,
         sale,
         deposit: None,

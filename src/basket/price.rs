@@ -5,7 +5,7 @@ use super::decide::check_range;
 use super::line::{LineId, MAX_LINES, MAX_TOTAL_MINOR, Pick, Quantity};
 use super::promote::{Item, promote};
 use crate::barcode::Gtin;
-use crate::catalogue::{Article, Articles, PriceBook, SaleKind, Unit};
+use crate::catalogue::{Article, Articles, PriceBook, PriceUnit, SaleKind};
 use crate::error::WalkpayError;
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -29,7 +29,7 @@ pub struct PricedLine {
     /// How much.
     pub quantity: Quantity,
     /// What the unit price is for.
-    pub unit: Unit,
+    pub unit: PriceUnit,
     /// Price of a piece or a kilogram, tax included; of the piece itself where its label says the price.
     pub unit_price_minor: i64,
     /// Quantity times unit price; weights rounded half up to the minor unit.
@@ -228,7 +228,7 @@ fn assemble(
             gtin: pick.gtin,
             name: article.name.clone(),
             quantity: pick.quantity,
-            unit: if matches!(pick.quantity, Quantity::Price { .. }) { Unit::Piece } else { article.unit },
+            unit: if matches!(pick.quantity, Quantity::Price { .. }) { PriceUnit::Piece } else { article.unit },
             unit_price_minor: item.unit_price,
             gross_minor: item.gross,
             discount_minor: item.discount,

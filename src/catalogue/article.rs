@@ -11,7 +11,7 @@ pub const MAX_PRICE_MINOR: i64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, uniffi::Enum)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub enum PriceUnit {
     /// One piece.
     Piece,
     /// One kilogram.
@@ -44,7 +44,7 @@ pub struct Article {
     /// Up to 40 characters.
     pub department: String,
     /// What the price is for.
-    pub unit: Unit,
+    pub unit: PriceUnit,
     /// Price of a unit, tax included, in minor units of the store's currency: 0 to [`MAX_PRICE_MINOR`].
     pub price_minor: i64,
     /// How it is sold.
@@ -74,7 +74,7 @@ impl Article {
 
 pub(super) fn check_numbers(
     gtin: Gtin,
-    unit: Unit,
+    unit: PriceUnit,
     price_minor: i64,
     sale: SaleKind,
     deposit: Option<Gtin>,
@@ -84,8 +84,8 @@ pub(super) fn check_numbers(
         return Err(WalkpayError::invalid("price", "0 to 1000000000 minor units", &price_minor.to_string()));
     }
     let fits = match sale {
-        SaleKind::Pieces => unit == Unit::Piece,
-        SaleKind::ShopperWeighed | SaleKind::PreWeighed => unit == Unit::Kilogram,
+        SaleKind::Pieces => unit == PriceUnit::Piece,
+        SaleKind::ShopperWeighed | SaleKind::PreWeighed => unit == PriceUnit::Kilogram,
         SaleKind::PriceInCode => true,
     };
     if !fits {

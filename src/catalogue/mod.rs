@@ -5,7 +5,7 @@ mod price_book;
 mod promotion;
 mod rows;
 
-pub use article::{Article, MAX_PRICE_MINOR, SaleKind, Unit};
+pub use article::{Article, MAX_PRICE_MINOR, PriceUnit, SaleKind};
 pub use price_book::{Articles, CatalogueHeader, PriceBook};
 pub use promotion::{Promotion, PromotionKind, TaxGroup};
 pub use rows::{ArticleRow, MAX_ROW_BYTES, Row, parse_row, rows, write_row};

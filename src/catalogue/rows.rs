@@ -4,7 +4,7 @@
 //! matter, and a later row about the same thing wins. Members that are not known are ignored; kinds that are not known
 //! are an error, since leaving out what they mean could sell at a wrong price.
 
-use super::article::{Article, SaleKind, Unit, check_numbers, check_text};
+use super::article::{Article, PriceUnit, SaleKind, check_numbers, check_text};
 use super::promotion::{Promotion, TaxGroup};
 use crate::barcode::{BarcodeTemplate, Gtin};
 use crate::error::WalkpayError;
@@ -56,7 +56,7 @@ pub struct ArticleRow<'a> {
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub department: Cow<'a, str>,
     /// See [`Article::unit`].
-    pub unit: Unit,
+    pub unit: PriceUnit,
     /// See [`Article::price_minor`].
     pub price_minor: i64,
     /// See [`Article::sale`].
@@ -194,7 +194,7 @@ mod tests {
             gtin: gtin("5449000000996"),
             name: "Cola \"classic\" 0,33 l".into(),
             department: "Drinks".into(),
-            unit: Unit::Piece,
+            unit: PriceUnit::Piece,
             price_minor: 89,
             sale: SaleKind::Pieces,
             deposit: Some(gtin("96385074")),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use crate::bindings::{self, Generated};
+use crate::bindings::{self, BUILD, Generated};
 use crate::context::Context;
 use crate::run::{Outcome, command, stream};
 use crate::tally::{Runner, Tally};
@@ -142,8 +142,12 @@ impl<'a> Run<'a> {
             ]),
             Part::Rust => {
                 // The tests start programs of the workspace, which `cargo test` alone does not build.
-                bindings::merchant(self.context)?;
-                self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo)
+                let built = self.cargo(BUILD, Runner::None)?;
+                if built.success {
+                    self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo)
+                } else {
+                    Ok(built)
+                }
             }
             Part::Docs => self.cargo(&["doc", "--locked", "--no-deps"], Runner::None),
             Part::Vectors => self.vectors(),
