@@ -15,7 +15,7 @@ pub struct LineMismatches {
     /// At least one reason, by line.
     pub reasons: Vec<Reason>,
     /// The same picks at this side's prices, where they can be priced.
-    pub repriced: Option<PricedBasket>,
+    pub repriced: Option<Box<PricedBasket>>,
 }
 
 /// Prices sent lines anew and compares every number of every line.
@@ -46,7 +46,7 @@ pub fn verify_lines<A: Articles + ?Sized>(
     for (sent, expected) in sent.lines.iter().zip(&repriced.lines) {
         compare(sent, expected, &mut reasons);
     }
-    if reasons.is_empty() { Ok(repriced) } else { Err(LineMismatches { reasons, repriced: Some(repriced) }) }
+    if reasons.is_empty() { Ok(repriced) } else { Err(LineMismatches { reasons, repriced: Some(Box::new(repriced)) }) }
 }
 
 /// What forbids selling these lines: unknown and stopped articles, deposits that are missing or alone, embedded values

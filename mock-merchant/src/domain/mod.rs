@@ -4,6 +4,8 @@ pub mod catalogue;
 pub mod command;
 pub mod config;
 pub mod context;
+pub mod csv_import;
+pub mod demo;
 
 pub use command::*;
 pub use config::{Config, Limits};
