@@ -44,6 +44,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
     use walkpay::StoreId;
+    use walkpay::barcode::Gtin;
     use walkpay::basket::PRICING_VERSION;
     use walkpay::catalogue::{CatalogueHeader, PriceBook, SaleKind};
 
@@ -63,7 +64,7 @@ mod tests {
         let departments: BTreeSet<&str> = articles.iter().map(|a| a.department.as_str()).collect();
         assert!(departments.len() >= 10, "{departments:?}");
         for promotion in &store.promotions {
-            let known = |gtin| articles.iter().any(|a| a.gtin == *gtin);
+            let known = |gtin: &Gtin| articles.iter().any(|a| a.gtin == *gtin);
             assert!(promotion.gtins.iter().all(known), "{}", promotion.id);
         }
         let groups: BTreeSet<&str> = store.tax_groups.iter().map(|t| t.id.as_str()).collect();
