@@ -20,7 +20,9 @@ pub use verify::{LineMismatches, verify_lines, violations};
 mod fixture {
     use super::{Basket, Quantity};
     use crate::barcode::{BarcodeTemplate, Gtin, Meaning, Measure, ValueKind, check_digit};
-    use crate::catalogue::{Article, CatalogueHeader, PriceBook, Promotion, PromotionKind, PriceUnit, SaleKind, TaxGroup};
+    use crate::catalogue::{
+        Article, CatalogueHeader, PriceBook, PriceUnit, Promotion, PromotionKind, SaleKind, TaxGroup,
+    };
     use crate::id::StoreId;
     use crate::money::Currency;
     use crate::time::Timestamp;

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use walkpay::barcode::{BarcodeTemplate, Gtin, ValueKind};
-use walkpay::catalogue::{Article, Promotion, PromotionKind, PriceUnit, SaleKind, TaxGroup};
+use walkpay::catalogue::{Article, PriceUnit, Promotion, PromotionKind, SaleKind, TaxGroup};
 use walkpay::{Currency, Money, Timestamp, WalkpayError};
 
 /// What an import may be at most.
