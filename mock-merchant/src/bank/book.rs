@@ -128,21 +128,22 @@ impl Bank {
         Ok(Self { db: schema::in_memory()?, hold_lifetime: HOLD_LIFETIME })
     }
 
-    /// The bank after a restart: everything but the committed book is forgotten, and the book is checked again as at
+    /// The bank after a restart: everything but the committed book and the settings is forgotten, and the book is checked again as at
     /// [`Bank::open`]. A file is closed and opened; a book in memory stays where it is.
     ///
     /// # Errors
     /// [`BankError::Storage`] when the book cannot be used.
     pub fn reopen(self) -> Result<Self, BankError> {
+        let hold_lifetime = self.hold_lifetime;
         let path = self.db.path().filter(|p| !p.is_empty()).map(|p| Path::new(p).to_owned());
         match path {
             Some(path) => {
                 self.db.close().map_err(|(_, e)| BankError::from(e))?;
-                Self::open(&path)
+                Ok(Self { db: schema::open(&path)?, hold_lifetime })
             }
             None => {
                 self.db.flush_prepared_statement_cache();
-                Ok(Self { db: schema::prepare(self.db, "memory")?, hold_lifetime: HOLD_LIFETIME })
+                Ok(Self { db: schema::prepare(self.db, "memory")?, hold_lifetime })
             }
         }
     }

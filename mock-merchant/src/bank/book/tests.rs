@@ -6,6 +6,7 @@ use walkpay::protocol::document::{BasketSummary, HoldRequest, TripCancellation};
 use walkpay::{Currency, HoldId, StoreId, Sub, TripId};
 
 const ACCOUNT: &str = "acct-1";
+const START: i64 = 1_800_000_000_000;
 
 /// A bank with one account and one confirmed key, and what is needed to sign for it.
 struct World {
@@ -40,7 +41,7 @@ impl World {
     }
 
     fn with(account: NewAccount) -> Self {
-        let now = Timestamp::from_millis(1_800_000_000_000);
+        let now = Timestamp::from_millis(START);
         let mut world = Self {
             bank: Bank::in_memory().unwrap(),
             now,
@@ -65,7 +66,7 @@ impl World {
     }
 
     fn trip(&self, n: u8) -> TripId {
-        TripId::new(self.now, [n; 10])
+        TripId::new(Timestamp::from_millis(START), [n; 10])
     }
 
     fn hold_document(&self, trip: u8, number: u32, minor: i64) -> HoldRequest {
@@ -76,7 +77,7 @@ impl World {
             device_id: self.device,
             device_seq: 1,
             trip_id: self.trip(trip),
-            hold_id: HoldId::new(self.now, [trip, number as u8, 0, 0, 0, 0, 0, 0, 0, 0]),
+            hold_id: HoldId::new(Timestamp::from_millis(START), [trip, number as u8, 0, 0, 0, 0, 0, 0, 0, 0]),
             number,
             replaces: None,
             amount: eur(minor),

@@ -1,0 +1,3 @@
+//! The merchant from outside.
+
+mod bank;
