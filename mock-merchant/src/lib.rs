@@ -5,3 +5,4 @@ pub mod domain;
 pub mod failure;
 pub mod keys;
 pub mod store;
+pub mod worker;

@@ -1,12 +1,33 @@
 //! The rules of the payment system over a transaction: no HTTP, no clock, no random source.
 
+mod acceptance;
+mod admin;
+mod attempts;
+mod bank_answers;
 pub mod catalogue;
-pub mod command;
-pub mod config;
-pub mod context;
+mod command;
+mod config;
+mod context;
 pub mod csv_import;
+mod debit;
 pub mod demo;
+mod documents;
+mod due;
+mod enrolment;
+mod gates;
+mod handle;
+mod holds;
+mod staff;
+mod statement;
+mod tell;
+mod trips;
+mod users;
 
+pub use admin::gate_of_key;
+pub(crate) use bank_answers::take as take_bank_answer;
 pub use command::*;
 pub use config::{Config, Limits};
 pub use context::{Core, Ctx, Random};
+pub(crate) use due::{internal, next_internal, no_answer, statement_entries};
+pub use handle::{Prepared, commit, handle, prepare, read, request_key};
+pub use staff::staff_of_token;

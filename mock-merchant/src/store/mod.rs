@@ -1,8 +1,27 @@
 //! SQLite, concretely: schema, migrations, typed functions over a transaction, the writer, readers. SQL nowhere else.
 
+pub mod attempts;
+pub mod calls;
+pub mod catalogue;
+pub mod devices;
+pub mod enrolment;
 mod error;
+pub mod events;
+pub mod holds;
+pub mod idempotency;
+pub mod invariants;
+pub mod ledger;
 mod open;
+pub mod orders;
+pub mod passes;
+pub mod payments;
+pub mod privacy;
+mod read;
+pub mod statement;
+pub mod stores;
+pub mod trips;
 mod tx;
+pub mod users;
 mod writer;
 
 pub use error::StoreError;

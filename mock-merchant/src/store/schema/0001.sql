@@ -192,7 +192,7 @@ CREATE TABLE attempts (
   body_sha256 BLOB NOT NULL,
   jws TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('waiting', 'check', 'uncovered', 'rejected', 'accepted')),
-  -- The hold that the basket names, reasons for a check, reasons of a verdict: JSON arrays of reasons.
+  -- What staff must check before it is accepted, and why it was not: JSON arrays of reasons.
   checks TEXT,
   reasons TEXT,
   decided_at INTEGER,
@@ -356,10 +356,11 @@ CREATE TABLE bank_calls (
   merchant INTEGER NOT NULL,
   reference TEXT NOT NULL UNIQUE,
   trip BLOB NOT NULL,
-  -- The request as it is sent, but for the long-lived parts that are kept elsewhere.
   kind TEXT NOT NULL CHECK (kind IN ('place', 'raise', 'release', 'capture', 'debit', 'reverse', 'refund')),
   hold BLOB,
   original TEXT,
+  -- The account's token, until the call is settled.
+  account TEXT,
   currency TEXT NOT NULL,
   minor INTEGER NOT NULL,
   -- `call` first; once it may have left, `query` until the bank says that it never came.

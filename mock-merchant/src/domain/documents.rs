@@ -1,0 +1,122 @@
+//! What every document of a device goes through before anything is recorded.
+
+use super::{Caller, Ctx, tell::tell};
+use crate::failure::{Failure, OrDefect, refuse};
+use crate::store::devices::{Device, DeviceState};
+use crate::store::stores::StoreRow;
+use crate::store::users::UserState;
+use crate::store::{Tx, devices, stores};
+use walkpay::protocol::crypto::sha256;
+use walkpay::protocol::document::EventBody;
+use walkpay::protocol::jws::{Document, Signed, peek, verify};
+use walkpay::protocol::problem::ProblemCode;
+use walkpay::{DeviceId, KeyId, MerchantId, StoreId, Sub, WalkpayError};
+
+/// The device that asks, and the key that its request was signed with.
+pub(super) fn caller(tx: &Tx<'_>, caller: &Caller) -> Result<(Device, KeyId), Failure> {
+    let Caller::Device { device_id, kid } = caller else {
+        return Err(refuse(ProblemCode::Forbidden, "only a device can ask this"));
+    };
+    let device = devices::find(tx, device_id)?;
+    let device = device.ok_or_else(|| refuse(ProblemCode::KeyUnknown, "no device has this key"))?;
+    Ok((device, kid.clone()))
+}
+
+/// Whether documents are signed with the consent key or with the request key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Request,
+    Consent,
+}
+
+/// Verifies a document with the device's key in force, or with one that a rotation retired if the document's number is
+/// below that rotation's.
+pub(super) fn verified<D: Document>(
+    tx: &Tx<'_>,
+    device: &Device,
+    key: Key,
+    jws: &str,
+    device_seq: impl Fn(&D) -> u64,
+) -> Result<Signed<D>, Failure> {
+    let invalid = |e: WalkpayError| refuse(ProblemCode::DocumentInvalid, e.to_string());
+    let (kid, document) = peek::<D>(jws).map_err(invalid)?;
+    let (in_force, jwk) = match key {
+        Key::Request => (&device.request_kid, &device.request_jwk),
+        Key::Consent => (&device.consent_kid, &device.consent_jwk),
+    };
+    let public = if kid == *in_force {
+        Some(jwk.to_key().or_defect("device key")?)
+    } else {
+        devices::retired_key(tx, device.device, &kid, key == Key::Consent, device_seq(&document))?
+    };
+    verify::<D>(jws, |_| public.as_ref()).map_err(invalid)
+}
+
+/// Whether the key that verified a document is still good for it: a rotation may have come between.
+pub(super) fn still_good(tx: &Tx<'_>, device: &Device, key: Key, kid: &KeyId, device_seq: u64) -> Result<(), Failure> {
+    let in_force = if key == Key::Consent { &device.consent_kid } else { &device.request_kid };
+    if kid == in_force || devices::retired_key(tx, device.device, kid, key == Key::Consent, device_seq)?.is_some() {
+        return Ok(());
+    }
+    Err(refuse(ProblemCode::DocumentInvalid, "the document is signed with a key that is not in force"))
+}
+
+/// What a document of a device says about where it belongs.
+pub(super) struct Bound<'a> {
+    pub merchant_id: &'a MerchantId,
+    pub sub: &'a Sub,
+    pub device_id: &'a DeviceId,
+}
+
+/// Checks that a document belongs to this merchant, user and device.
+pub(super) fn bound(ctx: &Ctx, device: &Device, document: &Bound<'_>) -> Result<(), Failure> {
+    let mismatch = |what: &str| refuse(ProblemCode::DocumentMismatch, format!("the document is of another {what}"));
+    if document.merchant_id != ctx.keys.merchant_id() {
+        return Err(mismatch("merchant"));
+    }
+    if *document.sub != device.sub {
+        return Err(mismatch("user"));
+    }
+    if *document.device_id != device.device_id {
+        return Err(mismatch("device"));
+    }
+    Ok(())
+}
+
+/// The store that a document names.
+pub(super) fn store(tx: &Tx<'_>, store_id: &StoreId) -> Result<StoreRow, Failure> {
+    let found = stores::find(tx, store_id)?;
+    found.ok_or_else(|| refuse(ProblemCode::DocumentMismatch, format!("this merchant has no store {store_id}")))
+}
+
+/// Notes the document under its number. Another document under the same number means two copies of the device's folder:
+/// the device is frozen.
+pub(super) fn note(tx: &Tx<'_>, ctx: &Ctx, device: &Device, device_seq: u64, jws: &str) -> Result<(), Failure> {
+    if device_seq == 0 || device_seq > i64::MAX.unsigned_abs() {
+        return Err(refuse(ProblemCode::InvalidValue, "device_seq: expected 1 or higher"));
+    }
+    if devices::note_document(tx, device.device, device_seq, &sha256(jws.as_bytes()))? {
+        return Ok(());
+    }
+    if matches!(device.state, DeviceState::Active | DeviceState::Pending) {
+        devices::set_state(tx, device.device, DeviceState::Frozen, ctx.now)?;
+        stores::audit(tx, ctx.now, "merchant", "freeze_device", &device.device_id.to_string())?;
+        tell(tx, ctx, device, &EventBody::DeviceFrozen {})?;
+    }
+    let detail = format!("another document was signed as number {device_seq}: enrol this device again");
+    Err(refuse(ProblemCode::DeviceFrozen, detail))
+}
+
+/// Refuses what only an active device of an active user may do.
+pub(super) fn active(device: &Device) -> Result<(), Failure> {
+    match device.state {
+        DeviceState::Active => {}
+        DeviceState::Pending => return Err(refuse(ProblemCode::DevicePending, "the user has to confirm this device")),
+        DeviceState::Frozen => return Err(refuse(ProblemCode::DeviceFrozen, "enrol this device again")),
+        DeviceState::Revoked => return Err(refuse(ProblemCode::DeviceRevoked, "enrol this device again")),
+    }
+    if device.user_state != UserState::Active {
+        return Err(refuse(ProblemCode::UserNotActive, "the user is blocked or erased"));
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What falls due without anybody asking.
+
+use super::{Ctx, catalogue, debit, holds, statement, trips};
+use crate::bank::port::StatementEntry;
+use crate::failure::Failure;
+use crate::store::calls::BankCall;
+use crate::store::{self, Tx};
+use walkpay::Timestamp;
+
+/// How much of each kind is done in one transaction.
+const STEP: u32 = 64;
+
+/// Does some of what is due inside: posts debits that stored value covers, gives up idle trips, has expired holds freed,
+/// renews catalogue revisions. How much was done; 0: nothing is due.
+pub(crate) fn internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<usize, Failure> {
+    let posted = debit::post_local(tx, ctx, STEP)?;
+    let given_up = trips::give_up_idle(tx, ctx, STEP)?;
+    let expired = holds::expire(tx, ctx, STEP)?;
+    let renewed = catalogue::renew(tx, ctx)?;
+    Ok(posted + given_up + expired + renewed)
+}
+
+/// When something is next due inside.
+pub(crate) fn next_internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<Timestamp>, Failure> {
+    if !store::payments::local(tx, 1)?.is_empty() {
+        return Ok(Some(ctx.now));
+    }
+    let idle = store::trips::next_idle(tx, ctx.config.trip_idle)?;
+    let expiry = store::holds::next_expiry(tx)?;
+    let renewal = catalogue::next_renewal(tx, ctx)?;
+    Ok([idle, expiry, renewal].into_iter().flatten().min())
+}
+
+/// Notes that the bank gave no answer to a call.
+pub(crate) fn no_answer(tx: &Tx<'_>, call: &BankCall) -> Result<(), Failure> {
+    debit::unanswered(tx, call)
+}
+
+/// Takes in what the bank's statement shows.
+pub(crate) fn statement_entries(tx: &Tx<'_>, ctx: &Ctx, entries: &[StatementEntry]) -> Result<(), Failure> {
+    statement::read_in(tx, ctx, entries)
+}

@@ -1,0 +1,89 @@
+//! Staff: what waits for a look, and what they decide.
+
+use super::{Answer, Caller, Check, Ctx, Decision, attempts};
+use crate::failure::{Failure, OrDefect, defect, refuse};
+use crate::store::attempts::{self as rows, AttemptState};
+use crate::store::stores::StoreRow;
+use crate::store::{Tx, stores, trips};
+use walkpay::StoreId;
+use walkpay::protocol::crypto::digest;
+use walkpay::protocol::document::{BasketSummary, KeyUse, StaffToken, Verdict};
+use walkpay::protocol::jws::{peek, verify};
+use walkpay::protocol::problem::ProblemCode;
+
+/// How many checks a listing shows.
+const MAX_CHECKS: u32 = 200;
+
+/// Who presents a staff token.
+///
+/// # Errors
+/// [`Failure::Refused`] with `unauthenticated`.
+pub fn staff_of_token(ctx: &Ctx, token: &str) -> Result<Caller, Failure> {
+    let token = verify::<StaffToken>(token, |kid| ctx.keys.find(kid, KeyUse::Staff, ctx.now))
+        .map_err(|e| refuse(ProblemCode::Unauthenticated, e.to_string()))?
+        .document;
+    if token.merchant_id != *ctx.keys.merchant_id() || ctx.now < token.iat || token.exp <= ctx.now {
+        return Err(refuse(
+            ProblemCode::Unauthenticated,
+            "the staff token is over, not valid yet or of another merchant",
+        ));
+    }
+    Ok(Caller::Staff { store_id: token.store_id, staff_id: token.staff_id })
+}
+
+fn of_store(caller: &Caller, store: &StoreRow) -> Result<String, Failure> {
+    match caller {
+        Caller::Operator => Ok("operator".to_owned()),
+        Caller::Staff { store_id, staff_id } if *store_id == store.info.store_id => Ok(staff_id.clone()),
+        _ => Err(refuse(ProblemCode::Forbidden, "only staff of this store can do this")),
+    }
+}
+
+/// What waits for a look in a store, oldest first.
+pub(super) fn checks(tx: &Tx<'_>, caller: &Caller, store_id: &StoreId) -> Result<Answer, Failure> {
+    let store = stores::find(tx, store_id)?;
+    let store = store.ok_or_else(|| refuse(ProblemCode::NotFound, format!("there is no store {store_id}")))?;
+    of_store(caller, &store)?;
+    let mut checks = Vec::new();
+    for attempt in rows::checks(tx, store.store, MAX_CHECKS)? {
+        let (_, document) = peek::<BasketSummary>(&attempt.jws).or_defect("recorded basket")?;
+        let lines = rows::lines(tx, &attempt.trip, attempt.attempt)?;
+        let lines = lines.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        checks.push(Check {
+            trip_id: attempt.trip,
+            attempt: attempt.attempt,
+            basket_sha256: digest(attempt.jws.as_bytes()),
+            total: document.total,
+            reasons: attempt.checks,
+            recorded_at: attempt.recorded_at,
+            lines: lines.map_err(|e| defect("lines", e))?.unwrap_or_default(),
+        });
+    }
+    Ok(Answer::Checks(checks))
+}
+
+/// Decides a check. An acceptance is no verdict yet: everything but the checks is judged again, cover included.
+pub(super) fn decide(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, decision: &Decision) -> Result<Answer, Failure> {
+    let unknown = || refuse(ProblemCode::NotFound, "there is no such check");
+    let trip = trips::find(tx, &decision.trip_id)?.ok_or_else(unknown)?;
+    let store = stores::get(tx, trip.store.ok_or_else(unknown)?)?;
+    let staff_id = of_store(caller, &store)?;
+    let attempt = rows::find(tx, &decision.trip_id, decision.attempt)?.ok_or_else(unknown)?;
+    if digest(attempt.jws.as_bytes()) != decision.basket_sha256 {
+        return Err(refuse(ProblemCode::PreconditionFailed, "the decision is on another basket: read the check again"));
+    }
+    if attempt.checks.is_empty() {
+        return Err(unknown());
+    }
+    if attempt.state != AttemptState::Check {
+        return Err(refuse(ProblemCode::AlreadyDecided, format!("the attempt is {}", attempt.state.word())));
+    }
+    if !rows::add_decision(tx, &attempt.trip, attempt.attempt, &staff_id, decision.accept, ctx.now)? {
+        return Err(refuse(ProblemCode::AlreadyDecided, "a decision is on record"));
+    }
+    let verdict = match decision.accept {
+        false => attempts::refused_by_staff(tx, ctx, &attempt)?,
+        true => attempts::revalidate(tx, ctx, &attempt, true)?.unwrap_or(Verdict::CheckRequired),
+    };
+    Ok(Answer::Decided { verdict })
+}

@@ -1,0 +1,178 @@
+//! What must always hold of a merchant's database, and what must hold when nothing is under way any more. For tests,
+//! simulations and whoever doubts a file.
+
+use super::{StoreError, Tx};
+
+/// Violated invariants, each with what violates it; empty: all is well.
+pub type Violations = Vec<String>;
+
+/// Queries that find violations; each row has one text column.
+const ALWAYS: &[(&str, &str)] = &[
+    (
+        "postings of every transfer sum to zero",
+        "SELECT 'transfer ' || transfer || ' sums to ' || sum(minor) FROM postings GROUP BY transfer HAVING sum(minor) <> 0",
+    ),
+    (
+        "postings of a transfer are of one currency",
+        "SELECT 'transfer ' || p.transfer FROM postings p JOIN accounts a USING (account)
+         GROUP BY p.transfer HAVING count(DISTINCT a.currency) > 1",
+    ),
+    (
+        "balances are the sums of their postings",
+        "SELECT a.name || ': ' || a.balance || ' but postings sum to ' || ifnull(sum(p.minor), 0)
+         FROM accounts a LEFT JOIN postings p USING (account) GROUP BY a.account
+         HAVING a.balance <> ifnull(sum(p.minor), 0)",
+    ),
+    (
+        "no account is below its limit, reservations included",
+        "SELECT name || ': ' || balance || ' with ' || reserved || ' reserved' FROM accounts
+         WHERE floor IS NOT NULL AND balance - reserved < floor",
+    ),
+    (
+        "reserved amounts are the sums of open reservations",
+        "SELECT a.name || ': ' || a.reserved FROM accounts a
+         WHERE a.reserved <> (SELECT ifnull(sum(r.minor), 0) FROM reservations r
+           WHERE r.account = a.account AND r.state = 'open')",
+    ),
+    (
+        "at most one attempt of a trip is accepted",
+        "SELECT hex(trip) FROM attempts WHERE state = 'accepted' GROUP BY trip HAVING count(*) > 1",
+    ),
+    (
+        "an accepted attempt is its trip's, and has one order and one payment",
+        "SELECT hex(a.trip) || '/' || a.attempt FROM attempts a JOIN trips t USING (trip) WHERE a.state = 'accepted'
+         AND (t.state <> 'accepted' OR t.accepted <> a.attempt
+           OR 1 <> (SELECT count(*) FROM payments p JOIN orders o USING (number) WHERE p.trip = a.trip
+             AND p.attempt = a.attempt))",
+    ),
+    (
+        "an accepted trip has its accepted attempt and exit pass",
+        "SELECT hex(t.trip) FROM trips t WHERE t.state = 'accepted'
+         AND (NOT EXISTS (SELECT 1 FROM attempts a WHERE a.trip = t.trip AND a.attempt = t.accepted
+             AND a.state = 'accepted')
+           OR 1 <> (SELECT count(*) FROM exit_passes e WHERE e.trip = t.trip))",
+    ),
+    (
+        "nothing that was not accepted is debited",
+        "SELECT reference FROM bank_calls c WHERE kind IN ('capture', 'debit')
+         AND NOT EXISTS (SELECT 1 FROM trips t WHERE t.trip = c.trip AND t.state = 'accepted')
+         UNION ALL SELECT hex(r.trip) FROM reservations r
+         WHERE NOT EXISTS (SELECT 1 FROM trips t WHERE t.trip = r.trip AND t.state = 'accepted')",
+    ),
+    (
+        "approved debits of a trip, less what was reversed, do not exceed the signed total",
+        "SELECT hex(p.trip) FROM payments p WHERE p.trip IS NOT NULL AND p.total - p.stored_value <
+           (SELECT ifnull(sum(CASE c.kind WHEN 'capture' THEN c.approved WHEN 'debit' THEN c.approved
+             WHEN 'reverse' THEN -c.approved ELSE 0 END), 0)
+            FROM bank_calls c WHERE c.trip = p.trip AND c.state = 'approved')",
+    ),
+    (
+        "a hold is captured or released at most once",
+        "SELECT hex(hold) FROM bank_calls WHERE kind = 'release' GROUP BY hold HAVING count(*) > 1
+         UNION ALL SELECT original FROM bank_calls WHERE kind IN ('capture', 'release') AND state = 'approved'
+         GROUP BY original HAVING count(*) > 1",
+    ),
+    (
+        "a captured hold is never released",
+        "SELECT c.original FROM bank_calls c JOIN bank_calls r ON r.original = c.original
+         WHERE c.kind = 'capture' AND c.state = 'approved' AND r.kind = 'release' AND r.state = 'approved'",
+    ),
+    (
+        "at most one hold of a trip is in force under one entry of the bank",
+        "SELECT entry FROM holds WHERE state = 'placed' GROUP BY entry HAVING count(*) > 1",
+    ),
+    (
+        "event numbers have no gaps",
+        "SELECT 'device ' || d.device || ': ' || d.last_seq FROM devices d
+         WHERE d.last_seq <> (SELECT count(*) FROM events e WHERE e.device = d.device)
+         OR d.last_seq <> (SELECT ifnull(max(e.seq), 0) FROM events e WHERE e.device = d.device)",
+    ),
+    (
+        "legs of a closed payment are definite",
+        "SELECT l.reference FROM legs l JOIN payments p USING (payment) WHERE p.state = 'closed'
+         AND l.state NOT IN ('succeeded', 'failed')",
+    ),
+    (
+        "legs and what is owed come to the total",
+        "SELECT 'payment ' || p.payment FROM payments p JOIN orders o USING (number) WHERE p.state = 'closed'
+         AND o.total <> o.due + (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.payment = p.payment
+           AND l.state = 'succeeded')",
+    ),
+    (
+        "legs agree with the ledger",
+        "SELECT 'payment ' || p.payment FROM payments p WHERE p.state = 'closed'
+         AND (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.payment = p.payment AND l.state = 'succeeded')
+           <> (SELECT ifnull(sum(-g.minor), 0) FROM transfers t JOIN postings g USING (transfer)
+               JOIN accounts a USING (account) WHERE t.trip = p.trip
+               AND (t.kind = 'debit' AND (a.name = 'bank' OR a.name LIKE 'sv:%')
+                 OR t.kind = 'apply_late' AND a.name = 'suspense'))",
+    ),
+    (
+        "an order is paid when nothing is due and its payment is closed",
+        "SELECT 'order ' || o.number FROM orders o JOIN payments p USING (number)
+         WHERE (o.state = 'paid') <> (o.due = 0 AND p.state = 'closed')
+         OR (o.state = 'collecting') <> (p.state <> 'closed')",
+    ),
+    (
+        "receipt numbers of a store are given once",
+        "SELECT store || '/' || receipt FROM transfers WHERE receipt IS NOT NULL GROUP BY store, receipt
+         HAVING count(*) > 1",
+    ),
+];
+
+const AT_QUIESCENCE: &[(&str, &str)] = &[
+    ("every call to the bank has a definite answer", "SELECT reference FROM bank_calls WHERE state = 'open'"),
+    ("every payment is closed", "SELECT 'payment ' || payment FROM payments WHERE state <> 'closed'"),
+    ("every reservation is posted", "SELECT hex(trip) FROM reservations WHERE state = 'open'"),
+    (
+        "every hold of a trip that is over is resolved",
+        "SELECT hex(h.hold) FROM holds h JOIN trips t USING (trip) WHERE t.state <> 'open'
+         AND h.state IN ('accepted', 'placed')",
+    ),
+    (
+        "every attempt has a verdict",
+        "SELECT hex(a.trip) || '/' || a.attempt FROM attempts a JOIN trips t USING (trip)
+         WHERE a.state = 'waiting' OR (a.state = 'check' AND t.state <> 'open')",
+    ),
+    ("every entry of the statement is explained", "SELECT reference FROM statement_entries WHERE state = 'waiting'"),
+    ("no late success is under way", "SELECT reference FROM suspense WHERE state IN ('open', 'refunding')"),
+];
+
+/// What must hold after every committed transaction.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub fn always(tx: &Tx<'_>) -> Result<Violations, StoreError> {
+    find(tx, ALWAYS)
+}
+
+/// What must hold as well when all messages were delivered and no job is due.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub fn at_quiescence(tx: &Tx<'_>) -> Result<Violations, StoreError> {
+    let mut all = always(tx)?;
+    all.extend(find(tx, AT_QUIESCENCE)?);
+    Ok(all)
+}
+
+/// The bank's book as this side has it: reference and approved amount of everything that moved, negative for what went
+/// back. To be compared with the bank's own.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub fn bank_book(tx: &Tx<'_>) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = "SELECT reference, CASE WHEN kind IN ('reverse', 'refund') THEN -approved ELSE approved END
+               FROM bank_calls WHERE state = 'approved' AND approved > 0
+               AND kind IN ('capture', 'debit', 'reverse', 'refund') ORDER BY reference";
+    tx.all(sql, [], |r| Ok((r.get(0)?, r.get(1)?)))
+}
+
+fn find(tx: &Tx<'_>, queries: &[(&str, &str)]) -> Result<Violations, StoreError> {
+    let mut violations = Vec::new();
+    for (rule, sql) in queries {
+        let rows: Vec<Option<String>> = tx.all(sql, [], |r| r.get(0))?;
+        violations.extend(rows.into_iter().map(|row| format!("{rule}: {}", row.unwrap_or_default())));
+    }
+    Ok(violations)
+}

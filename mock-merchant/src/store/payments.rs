@@ -1,0 +1,206 @@
+//! Payments and their legs. The payment of a basket is its debit intent.
+
+use super::orders::service_number;
+use super::read::{counted, money, trip, words};
+use super::{StoreError, Tx};
+use rusqlite::Row;
+use walkpay::protocol::document::{Leg, LegState, PaymentMethod};
+use walkpay::{Currency, Money, ServiceNumber, Timestamp, TripId};
+
+words! {
+    /// Where a payment stands.
+    PaymentState {
+        /// Stored value covers all of it; to be posted.
+        Local = "local",
+        /// The bank is being asked.
+        Open = "open",
+        /// Closed for ever.
+        Closed = "closed",
+    }
+}
+
+/// The debit of a basket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Payment {
+    /// Row.
+    pub payment: i64,
+    /// The order that it collects.
+    pub number: ServiceNumber,
+    /// The visit.
+    pub trip: TripId,
+    /// The accepted attempt.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: PaymentState,
+    /// What was signed for.
+    pub total: Money,
+    /// The part that is stored value.
+    pub stored_value: i64,
+    /// The bank's entry of the hold to be captured.
+    pub entry: Option<String>,
+    /// How much that reserves.
+    pub held: i64,
+    /// Why the bank refused.
+    pub reason: Option<String>,
+    /// The store's receipt, once posted.
+    pub receipt: Option<u64>,
+}
+
+impl Payment {
+    /// The part that the bank is to pay.
+    pub fn bank(&self) -> i64 {
+        self.total.minor - self.stored_value
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT payment, number, trip, attempt, state, currency, total, stored_value, entry, held, reason, receipt ",
+            "FROM payments ",
+            $rest
+        )
+    };
+}
+
+fn read(r: &Row<'_>) -> rusqlite::Result<Payment> {
+    Ok(Payment {
+        payment: r.get(0)?,
+        number: service_number(r.get(1)?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Integer, Box::new(e)))?,
+        trip: trip(r, 2)?,
+        attempt: r.get(3)?,
+        state: r.get(4)?,
+        total: money(r, 5)?,
+        stored_value: r.get(7)?,
+        entry: r.get(8)?,
+        held: r.get(9)?,
+        reason: r.get(10)?,
+        receipt: r.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
+    })
+}
+
+/// Adds a payment; its row is in the answer. `new.payment` is ignored.
+pub fn add(tx: &Tx<'_>, new: &Payment, now: Timestamp) -> Result<i64, StoreError> {
+    tx.insert(
+        "INSERT INTO payments (merchant, number, trip, attempt, state, currency, total, stored_value, entry, held,
+           opened_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        (
+            counted(new.number.number()),
+            new.trip.as_bytes(),
+            new.attempt,
+            new.state,
+            new.total.currency.code(),
+            new.total.minor,
+            new.stored_value,
+            &new.entry,
+            new.held,
+            now.as_millis(),
+        ),
+    )
+}
+
+/// The debit of a visit.
+pub fn of_trip(tx: &Tx<'_>, trip: &TripId) -> Result<Option<Payment>, StoreError> {
+    tx.first(select!("WHERE trip = ?1"), [trip.as_bytes()], read)
+}
+
+/// Debits that only need posting.
+pub fn local(tx: &Tx<'_>, limit: u32) -> Result<Vec<Payment>, StoreError> {
+    tx.all(select!("WHERE state = 'local' ORDER BY payment LIMIT ?1"), [limit], read)
+}
+
+/// Closes a payment for ever.
+pub fn close(tx: &Tx<'_>, payment: i64, reason: Option<&str>, receipt: u64, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE payments SET state = 'closed', reason = ?2, receipt = ?3, closed_at = ?4
+               WHERE payment = ?1 AND state <> 'closed'";
+    match tx.execute(sql, (payment, reason, counted(receipt), now.as_millis()))? {
+        1 => Ok(()),
+        _ => Err(StoreError::Defect(format!("payment {payment} is closed"))),
+    }
+}
+
+/// Whether a debit of a user is not closed.
+pub fn user_has_open(tx: &Tx<'_>, user: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM orders WHERE payer = ?1 AND state IN ('collecting', 'paying') LIMIT 1";
+    Ok(tx.first(sql, [user], |_| Ok(()))?.is_some())
+}
+
+/// Notes that the bank paid what it had refused: the leg under the bank's reference has succeeded with this amount.
+pub fn settle_late(tx: &Tx<'_>, payment: i64, reference: &str, minor: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE legs SET state = 'succeeded', minor = ?3 WHERE payment = ?1 AND reference = ?2";
+    if tx.execute(sql, (payment, reference, minor))? == 0 {
+        let sql = "INSERT INTO legs (payment, n, method, minor, reference, state)
+                   SELECT ?1, max(n) + 1, 'bank', ?3, ?2, 'succeeded' FROM legs WHERE payment = ?1";
+        tx.execute(sql, (payment, reference, minor))?;
+    }
+    Ok(())
+}
+
+/// Adds a leg.
+pub fn add_leg(
+    tx: &Tx<'_>,
+    payment: i64,
+    n: u32,
+    method: PaymentMethod,
+    minor: i64,
+    reference: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO legs (payment, n, method, minor, reference, state) VALUES (?1, ?2, ?3, ?4, ?5, 'pending')",
+        (payment, n, method_word(method), minor, reference),
+    )?;
+    Ok(())
+}
+
+/// Sets what is known of a leg.
+pub fn set_leg(tx: &Tx<'_>, reference: &str, state: LegState) -> Result<(), StoreError> {
+    tx.execute("UPDATE legs SET state = ?2 WHERE reference = ?1", (reference, leg_word(state)))?;
+    Ok(())
+}
+
+/// The legs of a payment, in order.
+pub fn legs(tx: &Tx<'_>, payment: i64, currency: Currency) -> Result<Vec<Leg>, StoreError> {
+    let sql = "SELECT method, minor, reference, state FROM legs WHERE payment = ?1 ORDER BY n";
+    tx.all(sql, [payment], |r| {
+        Ok(Leg { method: method_of(r)?, amount: currency.minor(r.get(1)?), reference: r.get(2)?, state: state_of(r)? })
+    })
+}
+
+fn method_word(method: PaymentMethod) -> &'static str {
+    match method {
+        PaymentMethod::StoredValue => "stored_value",
+        PaymentMethod::Bank => "bank",
+        PaymentMethod::Alipay => "alipay",
+        PaymentMethod::Tenpay => "tenpay",
+    }
+}
+
+fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
+    match r.get_ref(0)?.as_str()? {
+        "stored_value" => Ok(PaymentMethod::StoredValue),
+        "bank" => Ok(PaymentMethod::Bank),
+        "alipay" => Ok(PaymentMethod::Alipay),
+        "tenpay" => Ok(PaymentMethod::Tenpay),
+        _ => Err(rusqlite::Error::InvalidColumnName("method".to_owned())),
+    }
+}
+
+fn leg_word(state: LegState) -> &'static str {
+    match state {
+        LegState::Pending => "pending",
+        LegState::Unknown => "unknown",
+        LegState::Succeeded => "succeeded",
+        LegState::Failed => "failed",
+    }
+}
+
+fn state_of(r: &Row<'_>) -> rusqlite::Result<LegState> {
+    match r.get_ref(3)?.as_str()? {
+        "pending" => Ok(LegState::Pending),
+        "unknown" => Ok(LegState::Unknown),
+        "succeeded" => Ok(LegState::Succeeded),
+        "failed" => Ok(LegState::Failed),
+        _ => Err(rusqlite::Error::InvalidColumnName("state".to_owned())),
+    }
+}
