@@ -2,4 +2,5 @@
 
 mod corpus;
 mod demo_store;
+mod session;
 mod tidy;
