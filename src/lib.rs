@@ -3,6 +3,8 @@
 //! The map of the crate is in ARCHITECTURE.md. `money`, `id`, `time`, `barcode`, `catalogue`, `basket` and `protocol` are
 //! pure and shared with the merchant; feature `terminal` adds the rest.
 
+#[cfg(feature = "terminal")]
+pub mod adapter;
 pub mod barcode;
 pub mod basket;
 pub mod catalogue;

@@ -1,0 +1,28 @@
+//! The device's clocks.
+
+use crate::time::Timestamp;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What the device believes the time to be. It may be wrong by any amount, and may jump.
+pub fn wall() -> Timestamp {
+    Timestamp::from_system(SystemTime::now()).unwrap_or(Timestamp::from_millis(0))
+}
+
+/// Time since this process first asked. Never goes back; says nothing across restarts.
+pub fn monotonic() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monotonic_never_goes_back() {
+        let first = monotonic();
+        assert!(monotonic() >= first);
+        assert!(wall().as_millis() > 1_700_000_000_000);
+    }
+}

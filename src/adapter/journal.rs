@@ -1,0 +1,385 @@
+//! The journal of a terminal: one SQLite file, appended to before anything is answered.
+//!
+//! It holds rows and knows nothing of their meaning: the state of the terminal is the fold of what is appended here.
+//! The lock file beside it keeps a second process, or a second terminal in this one, from opening the same folder; the
+//! system frees it when the process dies.
+
+use crate::adapter::keys::Sealed;
+use crate::adapter::random::random;
+use crate::adapter::sqlite::{Durability, Schema, io_error, open, storage, storage_error};
+use crate::error::{StorageProblem, WalkpayError};
+use crate::id::DeviceId;
+use crate::protocol::crypto::base64url;
+use fs4::{FileExt, TryLockError};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::path::Path;
+
+/// The name of the journal in a terminal's folder.
+pub const JOURNAL_FILE: &str = "journal.sqlite";
+/// The name of the lock file in a terminal's folder.
+pub const LOCK_FILE: &str = "walkpay.lock";
+
+const WHAT: &str = "the journal";
+
+const SCHEMA: Schema = Schema {
+    what: WHAT,
+    application_id: 0x776b_6a31, // "wkj1"
+    migrations: &["
+        CREATE TABLE event (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+        CREATE TABLE sealed_key (
+            device BLOB NOT NULL, purpose TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (device, purpose)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    "],
+};
+
+/// The open journal of a folder.
+pub struct Journal {
+    db: Connection,
+    folder_id: String,
+    buffer: Vec<u8>,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `folder`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`]: see [`StorageProblem`].
+    pub fn open(folder: &Path, durability: Durability) -> Result<Self, WalkpayError> {
+        fs::create_dir_all(folder).map_err(|e| io_error("the terminal's folder", &e))?;
+        let lock = lock(folder)?;
+        let db = open(&folder.join(JOURNAL_FILE), &SCHEMA, durability)?;
+        // What a key was sealed as must not be readable in free pages.
+        db.pragma_update(None, "secure_delete", true).map_err(fail)?;
+        let folder_id = folder_id(&db)?;
+        Ok(Self { db, folder_id, buffer: Vec::with_capacity(1024), _lock: lock })
+    }
+
+    /// A random name of this folder: under it a vault keeps the key that seals.
+    pub fn folder_id(&self) -> &str {
+        &self.folder_id
+    }
+
+    /// Appends events in order in one transaction. When this returns they are as durable as was asked for at
+    /// [`Journal::open`]; after an error none of them is there.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn append<E: Serialize>(&mut self, events: &[E]) -> Result<(), WalkpayError> {
+        if let [event] = events {
+            // A statement of its own is a transaction of its own.
+            return insert(&self.db, &mut self.buffer, event);
+        }
+        let tx = self.db.transaction().map_err(fail)?;
+        for event in events {
+            insert(&tx, &mut self.buffer, event)?;
+        }
+        tx.commit().map_err(fail)
+    }
+
+    /// Hands all events to `each` in the order in which they were appended.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`] with [`StorageProblem::Corrupt`] for an event that cannot be read, and what `each`
+    /// returns.
+    pub fn load<E: DeserializeOwned>(
+        &self,
+        mut each: impl FnMut(u64, E) -> Result<(), WalkpayError>,
+    ) -> Result<(), WalkpayError> {
+        let mut statement = self.db.prepare("SELECT seq, body FROM event ORDER BY seq").map_err(fail)?;
+        let mut rows = statement.query([]).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let seq: u64 = row.get(0).map_err(fail)?;
+            let body = row.get_ref(1).and_then(|v| v.as_bytes().map_err(Into::into)).map_err(fail)?;
+            let event = serde_json::from_slice(body)
+                .map_err(|e| storage(StorageProblem::Corrupt, format!("event {seq} of the journal: {e}")))?;
+            each(seq, event)?;
+        }
+        Ok(())
+    }
+
+    /// How many events there are.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn len(&self) -> Result<u64, WalkpayError> {
+        self.db.query_row("SELECT count(*) FROM event", [], |r| r.get(0)).map_err(fail)
+    }
+
+    /// Replaces all events by `events`, whose fold must be the same state, in one transaction.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`]; the old ones are then still there.
+    pub fn rewrite<E: Serialize>(&mut self, events: &[E]) -> Result<(), WalkpayError> {
+        let tx = self.db.transaction().map_err(fail)?;
+        tx.execute("DELETE FROM event", []).map_err(fail)?;
+        for event in events {
+            insert(&tx, &mut self.buffer, event)?;
+        }
+        tx.commit().map_err(fail)
+    }
+
+    /// Keeps a sealed key, replacing the one for the same device and purpose.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn put_key(&mut self, device: &DeviceId, purpose: &str, key: &Sealed) -> Result<(), WalkpayError> {
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO sealed_key (device, purpose, body) VALUES (?1, ?2, ?3)",
+                params![device.as_bytes(), purpose, key.as_bytes()],
+            )
+            .map(drop)
+            .map_err(fail)
+    }
+
+    /// A sealed key.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn key(&self, device: &DeviceId, purpose: &str) -> Result<Option<Sealed>, WalkpayError> {
+        self.db
+            .query_row(
+                "SELECT body FROM sealed_key WHERE device = ?1 AND purpose = ?2",
+                params![device.as_bytes(), purpose],
+                |r| r.get(0).map(Sealed::from_bytes),
+            )
+            .optional()
+            .map_err(fail)
+    }
+
+    /// Whether there is any sealed key: then the vault must still have what sealed it.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn has_keys(&self) -> Result<bool, WalkpayError> {
+        self.db.query_row("SELECT EXISTS (SELECT 1 FROM sealed_key)", [], |r| r.get(0)).map_err(fail)
+    }
+
+    /// Forgets a sealed key.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub fn delete_key(&mut self, device: &DeviceId, purpose: &str) -> Result<(), WalkpayError> {
+        self.db
+            .execute("DELETE FROM sealed_key WHERE device = ?1 AND purpose = ?2", params![device.as_bytes(), purpose])
+            .map(drop)
+            .map_err(fail)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.db
+    }
+}
+
+fn insert<E: Serialize>(db: &Connection, buffer: &mut Vec<u8>, event: &E) -> Result<(), WalkpayError> {
+    let internal = |detail: String| WalkpayError::Internal { detail };
+    buffer.clear();
+    serde_json::to_writer(&mut *buffer, event).map_err(|e| internal(format!("writing an event: {e}")))?;
+    let body = std::str::from_utf8(buffer).map_err(|e| internal(format!("writing an event: {e}")))?;
+    db.prepare_cached("INSERT INTO event (body) VALUES (?1)").and_then(|mut s| s.execute([body])).map(drop).map_err(fail)
+}
+
+fn lock(folder: &Path) -> Result<File, WalkpayError> {
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(folder.join(LOCK_FILE))
+        .map_err(|e| io_error("the lock file", &e))?;
+    match FileExt::try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(storage(StorageProblem::InUse, "another terminal has this folder open".into()))
+        }
+        Err(TryLockError::Error(e)) => Err(io_error("the lock file", &e)),
+    }
+}
+
+fn folder_id(db: &Connection) -> Result<String, WalkpayError> {
+    let ask = || db.query_row("SELECT value FROM meta WHERE name = 'folder_id'", [], |r| r.get(0)).optional();
+    if let Some(id) = ask().map_err(fail)? {
+        return Ok(id);
+    }
+    let id = base64url(&random::<15>()?);
+    db.execute("INSERT INTO meta (name, value) VALUES ('folder_id', ?1)", [&id]).map_err(fail)?;
+    Ok(id)
+}
+
+fn fail(e: rusqlite::Error) -> WalkpayError {
+    storage_error(WHAT, &e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(unix)]
+    use std::os::unix::fs::PermissionsExt;
+    #[cfg(unix)]
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    fn events(journal: &Journal) -> Vec<String> {
+        let mut all = Vec::new();
+        journal
+            .load(|_, e: String| {
+                all.push(e);
+                Ok(())
+            })
+            .unwrap();
+        all
+    }
+
+    fn problem<T>(result: Result<T, WalkpayError>) -> StorageProblem {
+        match result {
+            Err(WalkpayError::Storage { problem, .. }) => problem,
+            Err(other) => panic!("expected a storage error, got {other:?}"),
+            Ok(_) => panic!("expected a storage error"),
+        }
+    }
+
+    #[test]
+    fn keeps_events_in_order_over_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        let id = journal.folder_id().to_owned();
+        journal.append(&["a"]).unwrap();
+        journal.append(&["b", "c"]).unwrap();
+        journal.append::<String>(&[]).unwrap();
+        drop(journal);
+        let journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        assert_eq!(events(&journal), ["a", "b", "c"]);
+        assert_eq!(journal.folder_id(), id);
+    }
+
+    #[test]
+    fn is_durable_on_every_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        let level: i64 = journal.connection().pragma_query_value(None, "synchronous", |r| r.get(0)).unwrap();
+        assert_eq!(level, 2);
+    }
+
+    #[test]
+    fn a_second_terminal_is_refused_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Journal::open(dir.path(), Durability::Full).unwrap();
+        assert_eq!(problem(Journal::open(dir.path(), Durability::Full)), StorageProblem::InUse);
+        drop(first);
+        Journal::open(dir.path(), Durability::Full).unwrap();
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Journal::open(dir.path(), Durability::Full).unwrap();
+        let status = child("in_use_child", dir.path()).status().unwrap();
+        assert!(status.success(), "the child process must see the folder in use: {status}");
+    }
+
+    /// What the child of [`a_second_process_is_refused`] runs; a test of its own without the variable.
+    #[test]
+    fn in_use_child() {
+        match std::env::var_os("WALKPAY_TEST_FOLDER") {
+            Some(folder) => {
+                assert_eq!(problem(Journal::open(Path::new(&folder), Durability::Full)), StorageProblem::InUse);
+            }
+            None => {
+                let dir = tempfile::tempdir().unwrap();
+                Journal::open(dir.path(), Durability::Full).unwrap();
+            }
+        }
+    }
+
+    fn child(test: &str, folder: &Path) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("adapter::journal::tests::{test}")]).env("WALKPAY_TEST_FOLDER", folder);
+        command.stdout(std::process::Stdio::null());
+        command
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_nothing_is_lost_or_half_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        journal.append(&["before"]).unwrap();
+        let pages: i64 = journal.connection().pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+        journal.connection().pragma_update(None, "max_page_count", pages + 2).unwrap();
+        let big = "x".repeat(1500);
+        let full = (0..100).find_map(|_| journal.append(&["small", &big, &big, &big, &big]).err());
+        assert_eq!(problem(Err::<(), _>(full.unwrap())), StorageProblem::Full);
+        let kept = events(&journal);
+        assert_eq!(kept.iter().filter(|e| *e == "small").count() * 4, kept.iter().filter(|e| **e == big).count());
+        journal.connection().pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        journal.append(&["after"]).unwrap();
+        assert_eq!(events(&journal).last().unwrap(), "after");
+    }
+
+    #[test]
+    fn an_unreadable_event_is_corruption() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        journal.connection().execute("INSERT INTO event (body) VALUES ('{')", []).unwrap();
+        assert_eq!(problem(journal.load(|_, _: String| Ok(()))), StorageProblem::Corrupt);
+    }
+
+    #[test]
+    fn a_rewrite_replaces_everything_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        journal.append(&["a", "b"]).unwrap();
+        journal.rewrite(&["ab"]).unwrap();
+        journal.append(&["c"]).unwrap();
+        assert_eq!(events(&journal), ["ab", "c"]);
+        assert_eq!(journal.len().unwrap(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_written_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+        let status = if std::fs::write(dir.path().join("probe"), "").is_ok() {
+            // Permissions do not bind this user: ask one whom they bind.
+            child("read_only_child", dir.path()).uid(65534).gid(65534).status().unwrap()
+        } else {
+            child("read_only_child", dir.path()).status().unwrap()
+        };
+        assert!(status.success(), "the child process must see a read-only folder: {status}");
+    }
+
+    /// What the child of [`a_folder_that_cannot_be_written_is_read_only`] runs; without the variable, a file in the
+    /// folder's place.
+    #[test]
+    fn read_only_child() {
+        match std::env::var_os("WALKPAY_TEST_FOLDER") {
+            Some(folder) => {
+                assert_eq!(problem(Journal::open(Path::new(&folder), Durability::Full)), StorageProblem::ReadOnly);
+            }
+            None => {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                assert_eq!(problem(Journal::open(file.path(), Durability::Full)), StorageProblem::Unreadable);
+            }
+        }
+    }
+
+    #[test]
+    fn sealed_keys_are_kept_replaced_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
+        let device = DeviceId::new(crate::Timestamp::from_millis(1_700_000_000_000), [1; 10]);
+        assert!(!journal.has_keys().unwrap());
+        journal.put_key(&device, "consent", &Sealed::from_bytes(vec![1])).unwrap();
+        journal.put_key(&device, "consent", &Sealed::from_bytes(vec![2])).unwrap();
+        assert_eq!(journal.key(&device, "consent").unwrap().unwrap().as_bytes(), [2]);
+        assert_eq!(journal.key(&device, "request").unwrap(), None);
+        assert!(journal.has_keys().unwrap());
+        journal.delete_key(&device, "consent").unwrap();
+        assert_eq!(journal.key(&device, "consent").unwrap(), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! Everything that touches the device: files, network, keys, randomness and clocks. Nothing here decides.
+
+pub mod catalogue_store;
+pub mod clock;
+pub mod http;
+pub mod journal;
+pub mod keys;
+pub mod random;
+pub mod sqlite;
