@@ -1,5 +1,7 @@
 //! The device's clocks.
 
+use crate::adapter::random::random;
+use crate::error::WalkpayError;
 use crate::time::Timestamp;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,6 +17,21 @@ pub fn monotonic() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
+/// Names what [`monotonic`] counts from: another number in each process.
+///
+/// # Errors
+/// [`WalkpayError::Internal`] without randomness.
+pub fn boot() -> Result<u64, WalkpayError> {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    match BOOT.get() {
+        Some(boot) => Ok(*boot),
+        None => {
+            let boot = u64::from_le_bytes(random()?);
+            Ok(*BOOT.get_or_init(|| boot))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,6 +40,7 @@ mod tests {
     fn monotonic_never_goes_back() {
         let first = monotonic();
         assert!(monotonic() >= first);
+        assert_eq!(boot().unwrap(), boot().unwrap());
         assert!(wall().as_millis() > 1_700_000_000_000);
     }
 }

@@ -8,12 +8,11 @@ use crate::adapter::keys::Sealed;
 use crate::adapter::random::random;
 use crate::adapter::sqlite::{Durability, Schema, io_error, open, storage, storage_error};
 use crate::error::{StorageProblem, WalkpayError};
-use crate::id::DeviceId;
+use crate::id::{DeviceId, KeyId};
 use crate::protocol::crypto::base64url;
 use fs4::{FileExt, TryLockError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -30,11 +29,24 @@ const SCHEMA: Schema = Schema {
     migrations: &["
         CREATE TABLE event (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
         CREATE TABLE sealed_key (
-            device BLOB NOT NULL, purpose TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (device, purpose)
+            device BLOB NOT NULL, kid TEXT NOT NULL, purpose TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (device, kid)
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     "],
 };
+
+/// A sealed key and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// Whose.
+    pub device: DeviceId,
+    /// Its thumbprint.
+    pub kid: KeyId,
+    /// What it was sealed for: `request` or `consent`.
+    pub purpose: String,
+    /// The sealed secret.
+    pub sealed: Sealed,
+}
 
 /// The open journal of a folder.
 pub struct Journal {
@@ -74,40 +86,34 @@ impl Journal {
             // A statement of its own is a transaction of its own.
             return insert(&self.db, &mut self.buffer, event);
         }
+        self.append_with_keys(events, &[])
+    }
+
+    /// Appends events and keeps the keys that they speak of, in one transaction; errors as [`Journal::append`].
+    pub fn append_with_keys<E: Serialize>(&mut self, events: &[E], keys: &[StoredKey]) -> Result<(), WalkpayError> {
         let tx = self.db.transaction().map_err(fail)?;
         for event in events {
             insert(&tx, &mut self.buffer, event)?;
         }
+        for key in keys {
+            let values = params![key.device.as_bytes(), key.kid.as_str(), key.purpose, key.sealed.as_bytes()];
+            tx.execute("INSERT OR REPLACE INTO sealed_key (device, kid, purpose, body) VALUES (?1, ?2, ?3, ?4)", values)
+                .map_err(fail)?;
+        }
         tx.commit().map_err(fail)
     }
 
-    /// Hands all events to `each` in the order in which they were appended.
+    /// Hands the JSON of all events to `each` in the order in which they were appended.
     ///
     /// # Errors
-    /// [`WalkpayError::Storage`] with [`StorageProblem::Corrupt`] for an event that cannot be read, and what `each`
-    /// returns.
-    pub fn load<E: DeserializeOwned>(
-        &self,
-        mut each: impl FnMut(u64, E) -> Result<(), WalkpayError>,
-    ) -> Result<(), WalkpayError> {
-        let mut statement = self.db.prepare("SELECT seq, body FROM event ORDER BY seq").map_err(fail)?;
+    /// [`WalkpayError::Storage`], and what `each` returns.
+    pub fn load(&self, mut each: impl FnMut(&[u8]) -> Result<(), WalkpayError>) -> Result<(), WalkpayError> {
+        let mut statement = self.db.prepare("SELECT body FROM event ORDER BY seq").map_err(fail)?;
         let mut rows = statement.query([]).map_err(fail)?;
         while let Some(row) = rows.next().map_err(fail)? {
-            let seq: u64 = row.get(0).map_err(fail)?;
-            let body = row.get_ref(1).and_then(|v| v.as_bytes().map_err(Into::into)).map_err(fail)?;
-            let event = serde_json::from_slice(body)
-                .map_err(|e| storage(StorageProblem::Corrupt, format!("event {seq} of the journal: {e}")))?;
-            each(seq, event)?;
+            each(row.get_ref(0).and_then(|v| v.as_bytes().map_err(Into::into)).map_err(fail)?)?;
         }
         Ok(())
-    }
-
-    /// How many events there are.
-    ///
-    /// # Errors
-    /// [`WalkpayError::Storage`].
-    pub fn len(&self) -> Result<u64, WalkpayError> {
-        self.db.query_row("SELECT count(*) FROM event", [], |r| r.get(0)).map_err(fail)
     }
 
     /// Replaces all events by `events`, whose fold must be the same state, in one transaction.
@@ -123,50 +129,35 @@ impl Journal {
         tx.commit().map_err(fail)
     }
 
-    /// Keeps a sealed key, replacing the one for the same device and purpose.
+    /// All keys.
     ///
     /// # Errors
     /// [`WalkpayError::Storage`].
-    pub fn put_key(&mut self, device: &DeviceId, purpose: &str, key: &Sealed) -> Result<(), WalkpayError> {
-        self.db
-            .execute(
-                "INSERT OR REPLACE INTO sealed_key (device, purpose, body) VALUES (?1, ?2, ?3)",
-                params![device.as_bytes(), purpose, key.as_bytes()],
-            )
-            .map(drop)
-            .map_err(fail)
+    pub fn keys(&self) -> Result<Vec<StoredKey>, WalkpayError> {
+        let mut statement = self.db.prepare("SELECT device, kid, purpose, body FROM sealed_key").map_err(fail)?;
+        let rows = statement
+            .query_map([], |r| {
+                let device: [u8; 16] = r.get(0)?;
+                Ok((device, r.get::<_, String>(1)?, r.get(2)?, r.get(3)?))
+            })
+            .map_err(fail)?;
+        rows.map(|row| {
+            let (device, kid, purpose, body) = row.map_err(fail)?;
+            let corrupt = |e: WalkpayError| storage(StorageProblem::Corrupt, format!("a stored key: {e}"));
+            let device = DeviceId::parse(&uuid::Uuid::from_bytes(device).to_string()).map_err(corrupt)?;
+            let kid = KeyId::parse(&kid).map_err(corrupt)?;
+            Ok(StoredKey { device, kid, purpose, sealed: Sealed::from_bytes(body) })
+        })
+        .collect()
     }
 
-    /// A sealed key.
+    /// Forgets a key.
     ///
     /// # Errors
     /// [`WalkpayError::Storage`].
-    pub fn key(&self, device: &DeviceId, purpose: &str) -> Result<Option<Sealed>, WalkpayError> {
+    pub fn delete_key(&mut self, device: &DeviceId, kid: &KeyId) -> Result<(), WalkpayError> {
         self.db
-            .query_row(
-                "SELECT body FROM sealed_key WHERE device = ?1 AND purpose = ?2",
-                params![device.as_bytes(), purpose],
-                |r| r.get(0).map(Sealed::from_bytes),
-            )
-            .optional()
-            .map_err(fail)
-    }
-
-    /// Whether there is any sealed key: then the vault must still have what sealed it.
-    ///
-    /// # Errors
-    /// [`WalkpayError::Storage`].
-    pub fn has_keys(&self) -> Result<bool, WalkpayError> {
-        self.db.query_row("SELECT EXISTS (SELECT 1 FROM sealed_key)", [], |r| r.get(0)).map_err(fail)
-    }
-
-    /// Forgets a sealed key.
-    ///
-    /// # Errors
-    /// [`WalkpayError::Storage`].
-    pub fn delete_key(&mut self, device: &DeviceId, purpose: &str) -> Result<(), WalkpayError> {
-        self.db
-            .execute("DELETE FROM sealed_key WHERE device = ?1 AND purpose = ?2", params![device.as_bytes(), purpose])
+            .execute("DELETE FROM sealed_key WHERE device = ?1 AND kid = ?2", params![device.as_bytes(), kid.as_str()])
             .map(drop)
             .map_err(fail)
     }
@@ -227,8 +218,8 @@ mod tests {
     fn events(journal: &Journal) -> Vec<String> {
         let mut all = Vec::new();
         journal
-            .load(|_, e: String| {
-                all.push(e);
+            .load(|json| {
+                all.push(serde_json::from_slice(json).unwrap());
                 Ok(())
             })
             .unwrap();
@@ -321,14 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_event_is_corruption() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), Durability::Full).unwrap();
-        journal.connection().execute("INSERT INTO event (body) VALUES ('{')", []).unwrap();
-        assert_eq!(problem(journal.load(|_, _: String| Ok(()))), StorageProblem::Corrupt);
-    }
-
-    #[test]
     fn a_rewrite_replaces_everything_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
@@ -336,7 +319,6 @@ mod tests {
         journal.rewrite(&["ab"]).unwrap();
         journal.append(&["c"]).unwrap();
         assert_eq!(events(&journal), ["ab", "c"]);
-        assert_eq!(journal.len().unwrap(), 2);
     }
 
     #[cfg(unix)]
@@ -369,17 +351,19 @@ mod tests {
     }
 
     #[test]
-    fn sealed_keys_are_kept_replaced_and_forgotten() {
+    fn keys_are_kept_with_the_events_that_speak_of_them() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), Durability::Full).unwrap();
-        let device = DeviceId::new(crate::Timestamp::from_millis(1_700_000_000_000), [1; 10]);
-        assert!(!journal.has_keys().unwrap());
-        journal.put_key(&device, "consent", &Sealed::from_bytes(vec![1])).unwrap();
-        journal.put_key(&device, "consent", &Sealed::from_bytes(vec![2])).unwrap();
-        assert_eq!(journal.key(&device, "consent").unwrap().unwrap().as_bytes(), [2]);
-        assert_eq!(journal.key(&device, "request").unwrap(), None);
-        assert!(journal.has_keys().unwrap());
-        journal.delete_key(&device, "consent").unwrap();
-        assert_eq!(journal.key(&device, "consent").unwrap(), None);
+        let key = |kid: &str| StoredKey {
+            device: DeviceId::new(crate::Timestamp::from_millis(1_700_000_000_000), [1; 10]),
+            kid: KeyId::parse(kid).unwrap(),
+            purpose: "consent".into(),
+            sealed: Sealed::from_bytes(vec![1, 2]),
+        };
+        journal.append_with_keys(&["made"], &[key("a"), key("b")]).unwrap();
+        assert_eq!(events(&journal), ["made"]);
+        assert_eq!(journal.keys().unwrap(), [key("a"), key("b")]);
+        journal.delete_key(&key("a").device, &key("a").kid).unwrap();
+        assert_eq!(journal.keys().unwrap(), [key("b")]);
     }
 }

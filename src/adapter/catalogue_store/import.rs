@@ -238,20 +238,21 @@ fn write_meta(
     manifest: &CatalogueManifest,
     header: CatalogueHeader,
 ) -> Result<CatalogueMeta, WalkpayError> {
-    let articles: u64 = tx.query_row("SELECT count(*) FROM article", [], |r| r.get(0)).map_err(fail)?;
+    let articles: i64 = tx.query_row("SELECT count(*) FROM article", [], |r| r.get(0)).map_err(fail)?;
+    let revision = i64::try_from(header.revision).map_err(|_| WalkpayError::limit("revision", i64::MAX as u64))?;
     let sql = "INSERT OR REPLACE INTO revision (id, store_id, currency, revision, pricing_version, issued_at, usable_until, sha256, articles) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let values = params![
         header.store_id.as_str(),
         header.currency.code(),
-        header.revision,
+        revision,
         header.pricing_version,
         manifest.issued_at.as_millis(),
         manifest.usable_until.as_millis(),
         manifest.sha256,
-        articles
+        articles,
     ];
     run(tx, sql, values)?;
-    Ok(CatalogueMeta { header, issued_at: manifest.issued_at, usable_until: manifest.usable_until, articles })
+    Ok(CatalogueMeta { header, issued_at: manifest.issued_at, usable_until: manifest.usable_until, articles: articles.unsigned_abs() })
 }
 
 fn untrusted(check: &str, detail: impl Into<String>) -> WalkpayError {

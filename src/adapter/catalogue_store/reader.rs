@@ -169,7 +169,7 @@ pub(super) fn read_meta(db: &Connection, store: &StoreId) -> Result<Option<Catal
     let row = db
         .query_row(sql, [], |r| {
             let texts: (String, String) = (r.get(0)?, r.get(1)?);
-            let numbers: (u64, u32, i64, i64, u64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?);
+            let numbers: (i64, u32, i64, i64, i64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?);
             Ok((texts, numbers))
         })
         .optional()
@@ -183,15 +183,20 @@ pub(super) fn read_meta(db: &Connection, store: &StoreId) -> Result<Option<Catal
     let header = CatalogueHeader {
         store_id: store.clone(),
         currency: Currency::parse(&currency).map_err(|e| corrupt(&e))?,
-        revision,
+        revision: unsigned(revision),
         pricing_version,
     };
     Ok(Some(CatalogueMeta {
         header,
         issued_at: Timestamp::from_millis(issued_at),
         usable_until: Timestamp::from_millis(usable_until),
-        articles,
+        articles: unsigned(articles),
     }))
+}
+
+/// What `import` wrote is never negative.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
 }
 
 fn read_revision(db: &Connection, store: &StoreId) -> Result<Option<(CatalogueMeta, PriceBook)>, WalkpayError> {

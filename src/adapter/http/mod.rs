@@ -7,7 +7,8 @@ mod tls;
 pub use sign::sign_request;
 
 use crate::error::WalkpayError;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use crate::time::Timestamp;
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, redirect};
 use std::time::Duration;
 use url::{Host, Url};
@@ -48,13 +49,13 @@ pub struct HttpRequest {
 
 /// What came back, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// `Retry-After` in seconds form (RFC 9110 §10.2.3), at most an hour.
     pub retry_after: Option<Duration>,
-    /// `Content-Type`, or empty.
-    pub content_type: String,
+    /// `Date` (RFC 9110 §6.6.1), if it was there and can be read.
+    pub date: Option<Timestamp>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -91,7 +92,7 @@ impl HttpClient {
     /// [`WalkpayError::Network`] when there is no whole answer; that says nothing about what the other side did.
     /// [`WalkpayError::Limit`] when the answer is too long, [`WalkpayError::InvalidInput`] for an address that must not be
     /// used.
-    pub async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, WalkpayError> {
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, WalkpayError> {
         check_url(&request.url)?;
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| WalkpayError::invalid("method", "an HTTP method", &request.method))?;
@@ -144,7 +145,7 @@ async fn read(
     mut answer: Response,
     limit: u64,
     network: impl Fn(reqwest::Error) -> WalkpayError,
-) -> Result<HttpAnswer, WalkpayError> {
+) -> Result<HttpResponse, WalkpayError> {
     let too_long = || WalkpayError::limit("bytes of the merchant's answer", limit);
     if answer.content_length().is_some_and(|length| length > limit) {
         return Err(too_long());
@@ -153,7 +154,9 @@ async fn read(
     let retry_after = text(RETRY_AFTER)
         .and_then(|seconds| seconds.trim().parse().ok())
         .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
-    let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
+    let date = text(DATE)
+        .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+        .map(|date| Timestamp::from_millis(date.timestamp().as_millisecond()));
     let status = answer.status().as_u16();
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.map_err(&network)? {
@@ -162,7 +165,7 @@ async fn read(
         }
         body.extend_from_slice(&piece);
     }
-    Ok(HttpAnswer { status, retry_after, content_type, body })
+    Ok(HttpResponse { status, retry_after, date, body })
 }
 
 /// An error with its causes, without the address: paths are said beside it, hosts and queries are nobody's business.
@@ -237,11 +240,12 @@ mod tests {
     #[test]
     fn sends_and_reads() {
         let (url, server) = serve(
-            "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-type: application/problem+json\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 2\r\n\r\n{}",
         );
         let answer = run(client().send(request(url))).unwrap();
         assert_eq!((answer.status, answer.retry_after), (503, Some(Duration::from_secs(7))));
-        assert_eq!((answer.content_type.as_str(), answer.body.as_slice()), ("application/problem+json", &b"{}"[..]));
+        assert_eq!(answer.date.unwrap().to_string(), "1994-11-06T08:49:37.000Z");
+        assert_eq!(answer.body, b"{}");
         let sent = server.join().unwrap();
         assert!(sent.starts_with("GET /a/b?c=d HTTP/1.1\r\n") && sent.contains("x-a: 1\r\n"), "{sent}");
     }

@@ -1,49 +1,44 @@
 //! The signers of a terminal's devices: software keys from the journal, hardware keys from the host.
 
-use super::seal::{Sealed, WrappingKey, key_error};
+use super::seal::{WrappingKey, key_error};
 use super::signer::DeviceSigner;
 use super::software_key::SoftwareKey;
 use super::vault::KeyVault;
+use crate::adapter::journal::StoredKey;
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId};
 use crate::protocol::crypto::PublicKey;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Which of a device's two keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum KeyRole {
-    /// Signs HTTP requests; needs nobody's presence.
-    Request,
-    /// Signs baskets, holds and slips.
-    Consent,
-}
+/// What sealed keys are sealed for; part of what the seal binds.
+pub const REQUEST: &str = "request";
+/// See [`REQUEST`].
+pub const CONSENT: &str = "consent";
 
-impl KeyRole {
-    /// The name under which the key is sealed and stored.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Consent => "consent",
-        }
-    }
-}
-
-/// The key that seals, from the vault; made and put there when `first` (no key has been sealed yet).
+/// The key that seals, if the vault has it.
 ///
 /// # Errors
-/// [`WalkpayError::Key`] when the vault fails, or has lost the key that others are sealed with.
-pub fn wrapping_key(vault: &dyn KeyVault, folder_id: &str, first: bool) -> Result<WrappingKey, WalkpayError> {
-    let name = format!("walkpay.{folder_id}");
-    match vault.get(name.clone())? {
-        Some(bytes) => WrappingKey::from_vault(bytes),
-        None if first => {
-            let key = WrappingKey::generate()?;
-            vault.put(name, key.to_vault())?;
-            Ok(key)
-        }
-        None => Err(key_error("the vault has no key for this folder: was it copied from another device? Enrol again")),
+/// [`WalkpayError::Key`] when the vault fails.
+pub fn find_wrapping_key(vault: &dyn KeyVault, folder_id: &str) -> Result<Option<WrappingKey>, WalkpayError> {
+    vault.get(name(folder_id))?.map(WrappingKey::from_vault).transpose()
+}
+
+/// The key that seals; made and put into the vault when there is none.
+///
+/// # Errors
+/// [`WalkpayError::Key`] when the vault fails.
+pub fn wrapping_key(vault: &dyn KeyVault, folder_id: &str) -> Result<WrappingKey, WalkpayError> {
+    if let Some(key) = find_wrapping_key(vault, folder_id)? {
+        return Ok(key);
     }
+    let key = WrappingKey::generate()?;
+    vault.put(name(folder_id), key.to_vault())?;
+    Ok(key)
+}
+
+fn name(folder_id: &str) -> String {
+    format!("walkpay.{folder_id}")
 }
 
 /// A signer with its public key, checked once.
@@ -64,15 +59,43 @@ impl KnownSigner {
         let public = PublicKey::from_raw(signer.algorithm()?, &signer.public_key()?)?;
         Ok(Self { signer, public })
     }
+}
 
-    /// A new software key, and how it is to be stored.
+/// A key for a device that is being made: handed in by the host, or a software key that will be sealed.
+pub struct NewKey {
+    /// What signs.
+    pub known: KnownSigner,
+    software: Option<Arc<SoftwareKey>>,
+}
+
+impl NewKey {
+    /// The host's signer, or a new software key. May wait for the host.
     ///
     /// # Errors
-    /// [`WalkpayError::Internal`] without randomness.
-    pub fn generate(wrapping: &WrappingKey, device: &DeviceId, role: KeyRole) -> Result<(Self, Sealed), WalkpayError> {
-        let key = SoftwareKey::generate()?;
-        let sealed = key.seal(wrapping, device, role.name())?;
-        Ok((Self { public: key.public()?, signer: Arc::new(key) }, sealed))
+    /// As [`KnownSigner::new`].
+    pub fn new(signer: Option<Arc<dyn DeviceSigner>>) -> Result<Self, WalkpayError> {
+        match signer {
+            Some(signer) => Ok(Self { known: KnownSigner::new(signer)?, software: None }),
+            None => {
+                let key = Arc::new(SoftwareKey::generate()?);
+                Ok(Self { known: KnownSigner { public: key.public()?, signer: key.clone() }, software: Some(key) })
+            }
+        }
+    }
+
+    /// How a software key is to be stored; nothing for the host's.
+    ///
+    /// # Errors
+    /// As [`WrappingKey::seal`].
+    pub fn seal(
+        &self,
+        wrapping: &WrappingKey,
+        device: DeviceId,
+        purpose: &str,
+    ) -> Result<Option<StoredKey>, WalkpayError> {
+        let Some(key) = &self.software else { return Ok(None) };
+        let sealed = key.seal(wrapping, &device, purpose)?;
+        Ok(Some(StoredKey { device, kid: self.known.public.key_id(), purpose: purpose.to_owned(), sealed }))
     }
 }
 
@@ -81,6 +104,18 @@ impl KnownSigner {
 pub struct KeyRing(HashMap<(DeviceId, KeyId), KnownSigner>);
 
 impl KeyRing {
+    /// Opens the stored keys that belong to this vault; others are passed over.
+    pub fn unseal(wrapping: Option<&WrappingKey>, stored: &[StoredKey]) -> Self {
+        let mut ring = Self::default();
+        for key in stored {
+            let opened = wrapping.and_then(|w| SoftwareKey::unseal(w, &key.device, &key.purpose, &key.sealed).ok());
+            if let Some(signer) = opened.and_then(|k| KnownSigner::new(Arc::new(k)).ok()) {
+                ring.put(key.device, signer);
+            }
+        }
+        ring
+    }
+
     /// Puts a signer in.
     pub fn put(&mut self, device: DeviceId, signer: KnownSigner) {
         self.0.insert((device, signer.public.key_id()), signer);
@@ -94,7 +129,7 @@ impl KeyRing {
         self.0
             .get(&(*device, kid.clone()))
             .cloned()
-            .ok_or_else(|| key_error("the signer of this key is not attached: call attach_signers first"))
+            .ok_or_else(|| key_error("this key is not at hand: call attach_signers if the host keeps it; if the folder was copied, enrol again"))
     }
 
     /// Forgets the signers of a device other than these.
@@ -110,14 +145,18 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn a_vault_that_lost_its_key_is_noticed() {
+    fn software_keys_come_back_with_their_vault_and_not_without() {
         let vault = MemoryVault::default();
         let device = DeviceId::new(Timestamp::from_millis(1_700_000_000_000), [1; 10]);
-        let key = wrapping_key(&vault, "folder", true).unwrap();
-        let (_, sealed) = KnownSigner::generate(&key, &device, KeyRole::Consent).unwrap();
-        let again = wrapping_key(&vault, "folder", false).unwrap();
-        SoftwareKey::unseal(&again, &device, "consent", &sealed).unwrap();
-        assert!(matches!(wrapping_key(&vault, "other", false), Err(WalkpayError::Key { .. })));
+        assert!(find_wrapping_key(&vault, "folder").unwrap().is_none());
+        let key = NewKey::new(None).unwrap();
+        let stored = key.seal(&wrapping_key(&vault, "folder").unwrap(), device, CONSENT).unwrap().unwrap();
+        let kid = key.known.public.key_id();
+        let again = find_wrapping_key(&vault, "folder").unwrap();
+        assert!(KeyRing::unseal(again.as_ref(), std::slice::from_ref(&stored)).get(&device, &kid).is_ok());
+        let other = wrapping_key(&vault, "other").unwrap();
+        let ring = KeyRing::unseal(Some(&other), &[stored]);
+        assert!(matches!(ring.get(&device, &kid), Err(WalkpayError::Key { .. })));
     }
 
     #[test]

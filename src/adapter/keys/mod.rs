@@ -6,7 +6,7 @@ mod signer;
 mod software_key;
 mod vault;
 
-pub use key_ring::{KeyRing, KeyRole, KnownSigner, wrapping_key};
+pub use key_ring::{CONSENT, KeyRing, KnownSigner, NewKey, REQUEST, find_wrapping_key, wrapping_key};
 pub use seal::{Sealed, WrappingKey};
 pub use signer::{DeviceSigner, SigningPurpose};
 pub use software_key::SoftwareKey;

@@ -78,14 +78,14 @@ impl FileVault {
 impl KeyVault for FileVault {
     fn get(&self, name: String) -> Result<Option<Vec<u8>>, WalkpayError> {
         let path = self.path(&name)?;
-        let mut file = match fs::File::open(&path) {
+        let file = match fs::File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(key_error(format!("reading a key file: {e}"))),
         };
         refuse_loose(&path, "a key file")?;
         let mut value = Vec::with_capacity(64);
-        let read = file.by_ref().take(64).read_to_end(&mut value);
+        let read = file.take(64).read_to_end(&mut value);
         read.map_err(|e| key_error(format!("reading a key file: {e}")))?;
         Ok(Some(value))
     }
