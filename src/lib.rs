@@ -5,6 +5,8 @@
 
 #[cfg(feature = "terminal")]
 pub mod adapter;
+#[cfg(feature = "terminal")]
+pub mod api;
 pub mod barcode;
 pub mod basket;
 pub mod catalogue;
@@ -14,6 +16,8 @@ pub mod money;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod protocol;
+#[cfg(feature = "terminal")]
+mod runtime;
 #[cfg(feature = "terminal")]
 pub mod session;
 pub mod time;

@@ -233,7 +233,7 @@ pub enum Reply {
 }
 
 /// A reviewed basket.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Review {
     /// Exactly what will be signed.
     pub frozen: Frozen,

@@ -274,6 +274,16 @@ impl Device {
         self.prepared.iter().find(|p| p.trip_id == Some(trip) && p.what.kind() == kind)
     }
 
+    /// The keys of a rotation that is prepared and has not been signed yet.
+    pub fn prepared_rotation_keys(&self) -> Option<Rotation> {
+        self.prepared_rotation().and_then(|p| match &p.what {
+            PreparedWhat::Rotation { request_key, consent_key, .. } => {
+                Some(Rotation { request_key: request_key.clone(), consent_key: consent_key.clone() })
+            }
+            _ => None,
+        })
+    }
+
     pub(super) fn prepared_rotation(&self) -> Option<&Prepared> {
         self.prepared.iter().find(|p| p.what.kind() == OutboxKind::Rotation)
     }

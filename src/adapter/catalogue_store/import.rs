@@ -264,7 +264,7 @@ mod tests {
     use super::super::CatalogueReader;
     use super::*;
     use crate::barcode::Gtin;
-    use crate::catalogue::{Article, SaleKind, TaxGroup, Unit, write_row};
+    use crate::catalogue::{Article, PriceUnit, SaleKind, TaxGroup, write_row};
     use crate::id::MerchantId;
     use crate::time::Timestamp;
 
@@ -279,7 +279,7 @@ mod tests {
             gtin: Gtin::parse(&format!("{digits}{check}")).unwrap(),
             name: name.into(),
             department: "Dairy".into(),
-            unit: Unit::Piece,
+            unit: PriceUnit::Piece,
             price_minor,
             sale: SaleKind::Pieces,
             deposit: None,

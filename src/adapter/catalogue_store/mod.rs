@@ -6,7 +6,7 @@
 mod import;
 mod reader;
 
-pub use import::{Imported, checkpoint, import};
+pub use import::{Imported, MAX_CATALOGUE_BYTES, checkpoint, import};
 pub use reader::{CatalogueMeta, CatalogueReader};
 
 use crate::adapter::sqlite::{Schema, storage_error};

@@ -3,7 +3,7 @@
 use super::{SCHEMA, WHAT, fail, path};
 use crate::adapter::sqlite::{Durability, open, storage};
 use crate::barcode::{BarcodeTemplate, Gtin};
-use crate::catalogue::{Article, CatalogueHeader, PriceBook, Promotion, SaleKind, TaxGroup, Unit};
+use crate::catalogue::{Article, CatalogueHeader, PriceBook, Promotion, SaleKind, TaxGroup, PriceUnit};
 use crate::error::{StorageProblem, WalkpayError};
 use crate::id::StoreId;
 use crate::money::Currency;
@@ -128,8 +128,8 @@ fn read_article(row: &Row<'_>) -> rusqlite::Result<Article> {
         name: row.get(1)?,
         department: row.get(2)?,
         unit: match row.get::<_, i64>(3)? {
-            0 => Unit::Piece,
-            1 => Unit::Kilogram,
+            0 => PriceUnit::Piece,
+            1 => PriceUnit::Kilogram,
             _ => return Err(bad(3)),
         },
         price_minor: row.get(4)?,
@@ -147,10 +147,10 @@ fn read_article(row: &Row<'_>) -> rusqlite::Result<Article> {
     })
 }
 
-pub(super) fn unit_code(unit: Unit) -> i64 {
+pub(super) fn unit_code(unit: PriceUnit) -> i64 {
     match unit {
-        Unit::Piece => 0,
-        Unit::Kilogram => 1,
+        PriceUnit::Piece => 0,
+        PriceUnit::Kilogram => 1,
     }
 }
 

@@ -132,9 +132,14 @@ impl KeyRing {
             .ok_or_else(|| key_error("this key is not at hand: call attach_signers if the host keeps it; if the folder was copied, enrol again"))
     }
 
-    /// Forgets the signers of a device other than these.
-    pub fn retain(&mut self, device: &DeviceId, kids: &[&KeyId]) {
-        self.0.retain(|(d, kid), _| d != device || kids.contains(&kid));
+    /// Whose keys are at hand.
+    pub fn held(&self) -> Vec<(DeviceId, KeyId)> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Forgets a signer; a software key is wiped with its last copy.
+    pub fn remove(&mut self, device: &DeviceId, kid: &KeyId) {
+        self.0.remove(&(*device, kid.clone()));
     }
 }
 
@@ -168,7 +173,7 @@ mod tests {
         ring.put(device(1), signer);
         assert!(ring.get(&device(1), &kid).is_ok());
         assert!(matches!(ring.get(&device(2), &kid), Err(WalkpayError::Key { .. })));
-        ring.retain(&device(1), &[]);
+        ring.remove(&device(1), &kid);
         assert!(ring.get(&device(1), &kid).is_err());
     }
 }
