@@ -64,5 +64,8 @@ pub(crate) async fn on_pool<T: Send + 'static>(
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WalkpayError> + Send + 'static,
 ) -> Result<T, WalkpayError> {
-    pool()?.spawn_blocking(work).await.map_err(|e| WalkpayError::Internal { detail: format!("a step broke off: {e}") })?
+    pool()?
+        .spawn_blocking(work)
+        .await
+        .map_err(|e| WalkpayError::Internal { detail: format!("a step broke off: {e}") })?
 }

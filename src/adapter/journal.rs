@@ -97,8 +97,11 @@ impl Journal {
         }
         for key in keys {
             let values = params![key.device.as_bytes(), key.kid.as_str(), key.purpose, key.sealed.as_bytes()];
-            tx.execute("INSERT OR REPLACE INTO sealed_key (device, kid, purpose, body) VALUES (?1, ?2, ?3, ?4)", values)
-                .map_err(fail)?;
+            tx.execute(
+                "INSERT OR REPLACE INTO sealed_key (device, kid, purpose, body) VALUES (?1, ?2, ?3, ?4)",
+                values,
+            )
+            .map_err(fail)?;
         }
         tx.commit().map_err(fail)
     }
@@ -173,7 +176,10 @@ fn insert<E: Serialize>(db: &Connection, buffer: &mut Vec<u8>, event: &E) -> Res
     buffer.clear();
     serde_json::to_writer(&mut *buffer, event).map_err(|e| internal(format!("writing an event: {e}")))?;
     let body = std::str::from_utf8(buffer).map_err(|e| internal(format!("writing an event: {e}")))?;
-    db.prepare_cached("INSERT INTO event (body) VALUES (?1)").and_then(|mut s| s.execute([body])).map(drop).map_err(fail)
+    db.prepare_cached("INSERT INTO event (body) VALUES (?1)")
+        .and_then(|mut s| s.execute([body]))
+        .map(drop)
+        .map_err(fail)
 }
 
 fn lock(folder: &Path) -> Result<File, WalkpayError> {

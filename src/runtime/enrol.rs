@@ -33,7 +33,8 @@ pub(crate) async fn enrol(
     signers: [Option<Arc<dyn DeviceSigner>>; 2],
 ) -> Result<DeviceId, WalkpayError> {
     let given = signers.clone();
-    let given = blocking(move || given.into_iter().flatten().map(KnownSigner::new).collect::<Result<Vec<_>, _>>()).await?;
+    let given =
+        blocking(move || given.into_iter().flatten().map(KnownSigner::new).collect::<Result<Vec<_>, _>>()).await?;
     handle
         .call(move |w| {
             w.command(Command::BeginEnrolment { text: &text, label: &label })?;
@@ -82,8 +83,7 @@ fn next_step(worker: &mut Worker) -> Result<Option<Step>, WalkpayError> {
             let inputs = [(request_key, request_input), (consent_key, consent_input)];
             let all = inputs.into_iter().map(|(key, input)| {
                 let role = KeyRole::NewRequest;
-                let to_sign =
-                    ToSign { role, kid: key.key_id(), algorithm: key.algorithm(), input: input.clone() };
+                let to_sign = ToSign { role, kid: key.key_id(), algorithm: key.algorithm(), input: input.clone() };
                 Ok((worker.keys.get(device_id, &to_sign.kid)?, to_sign))
             });
             all.collect::<Result<Vec<_>, WalkpayError>>().map(|all| Some(Step::Sign(all)))
@@ -98,10 +98,9 @@ async fn make_keys(
 ) -> Result<(), WalkpayError> {
     let folder_id = handle.call(|w| Ok(w.journal.folder_id().to_owned())).await?;
     let vault = handle.vault();
-    let (wrapping, request, consent) = blocking(move || {
-        Ok((wrapping_key(vault.as_ref(), &folder_id)?, NewKey::new(request)?, NewKey::new(consent)?))
-    })
-    .await?;
+    let (wrapping, request, consent) =
+        blocking(move || Ok((wrapping_key(vault.as_ref(), &folder_id)?, NewKey::new(request)?, NewKey::new(consent)?)))
+            .await?;
     handle.call(move |w| keep_keys(w, &wrapping, request, consent)).await
 }
 
@@ -117,9 +116,11 @@ fn keep_keys(
         consent_key: consent.known.public.clone(),
     };
     let decision = decide(&worker.session, Input::Command(command), &worker.now()?)?;
-    let device = decision.events.iter().find_map(device_of).ok_or_else(|| WalkpayError::Internal {
-        detail: "an enrolment that names no device".into(),
-    })?;
+    let device = decision
+        .events
+        .iter()
+        .find_map(device_of)
+        .ok_or_else(|| WalkpayError::Internal { detail: "an enrolment that names no device".into() })?;
     let mut stored = Vec::new();
     stored.extend(request.seal(wrapping, device, REQUEST)?);
     stored.extend(consent.seal(wrapping, device, CONSENT)?);

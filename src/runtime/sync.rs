@@ -79,12 +79,7 @@ fn caller(worker: &mut Worker, store: &StoreId) -> Result<Caller, WalkpayError> 
     })
 }
 
-async fn fetch(
-    handle: &Handle,
-    caller: &Caller,
-    store: &StoreId,
-    base: Option<u64>,
-) -> Result<Synced, WalkpayError> {
+async fn fetch(handle: &Handle, caller: &Caller, store: &StoreId, base: Option<u64>) -> Result<Synced, WalkpayError> {
     let ask = TerminalRequest::Catalogue { store_id: store.clone(), base };
     let answer = caller.send(&ask, MANIFEST_TIMEOUT, MAX_ANSWER_BODY as u64).await?;
     let manifest = caller.manifest(&answer, store)?;

@@ -72,8 +72,7 @@ fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayErro
         Ok(())
     })?;
     let stored = journal.keys()?;
-    let wrapping =
-        if stored.is_empty() { None } else { find_wrapping_key(setup.vault.as_ref(), journal.folder_id())? };
+    let wrapping = if stored.is_empty() { None } else { find_wrapping_key(setup.vault.as_ref(), journal.folder_id())? };
     let keys = KeyRing::unseal(wrapping.as_ref(), &stored);
     Ok(Worker::new(session, journal, keys, http, boot, setup.folder, setup.durability, setup.merchant_url, back))
 }

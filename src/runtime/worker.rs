@@ -17,8 +17,8 @@ use crate::basket::{LineId, PricedBasket, Quantity, price};
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId, StoreId, TripId};
 use crate::session::{
-    Command, Decision, DueId, Enrolment, HttpAnswer, HttpOutcome, Input, Now, Reply, Review, Session, compaction, decide, due,
-    next_wakeup, prune,
+    Command, Decision, DueId, Enrolment, HttpAnswer, HttpOutcome, Input, Now, Reply, Review, Session, compaction,
+    decide, due, next_wakeup, prune,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

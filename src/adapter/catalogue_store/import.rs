@@ -130,9 +130,8 @@ fn apply_delta(tx: &Transaction<'_>, data: &[u8]) -> Result<u64, WalkpayError> {
     let mut taken = 0;
     let mut article = ArticleWriter::prepare(tx)?;
     let mut old = tx.prepare("SELECT name FROM article WHERE gtin = ?1").map_err(fail)?;
-    let mut forget = tx
-        .prepare("INSERT INTO article_name (article_name, rowid, name) VALUES ('delete', ?1, ?2)")
-        .map_err(fail)?;
+    let mut forget =
+        tx.prepare("INSERT INTO article_name (article_name, rowid, name) VALUES ('delete', ?1, ?2)").map_err(fail)?;
     let mut index = tx.prepare("INSERT INTO article_name (rowid, name) VALUES (?1, ?2)").map_err(fail)?;
     let mut delete = tx.prepare("DELETE FROM article WHERE gtin = ?1").map_err(fail)?;
     for row in rows(data) {
@@ -252,7 +251,12 @@ fn write_meta(
         articles,
     ];
     run(tx, sql, values)?;
-    Ok(CatalogueMeta { header, issued_at: manifest.issued_at, usable_until: manifest.usable_until, articles: articles.unsigned_abs() })
+    Ok(CatalogueMeta {
+        header,
+        issued_at: manifest.issued_at,
+        usable_until: manifest.usable_until,
+        articles: articles.unsigned_abs(),
+    })
 }
 
 fn untrusted(check: &str, detail: impl Into<String>) -> WalkpayError {

@@ -3,7 +3,7 @@
 use super::{SCHEMA, WHAT, fail, path};
 use crate::adapter::sqlite::{Durability, open, storage};
 use crate::barcode::{BarcodeTemplate, Gtin};
-use crate::catalogue::{Article, CatalogueHeader, PriceBook, Promotion, SaleKind, TaxGroup, PriceUnit};
+use crate::catalogue::{Article, CatalogueHeader, PriceBook, PriceUnit, Promotion, SaleKind, TaxGroup};
 use crate::error::{StorageProblem, WalkpayError};
 use crate::id::StoreId;
 use crate::money::Currency;
@@ -120,9 +120,8 @@ fn fts_query(text: &str) -> Result<String, WalkpayError> {
 
 fn read_article(row: &Row<'_>) -> rusqlite::Result<Article> {
     let bad = |column: usize| rusqlite::Error::IntegralValueOutOfRange(column, 0);
-    let gtin = |column, value: i64| {
-        u64::try_from(value).ok().and_then(|v| Gtin::from_u64(v).ok()).ok_or_else(|| bad(column))
-    };
+    let gtin =
+        |column, value: i64| u64::try_from(value).ok().and_then(|v| Gtin::from_u64(v).ok()).ok_or_else(|| bad(column));
     Ok(Article {
         gtin: gtin(0, row.get(0)?)?,
         name: row.get(1)?,

@@ -70,8 +70,7 @@ mod tests {
         };
         let nonce = sign(&mut request);
         assert_ne!(sign(&mut again.clone()), nonce);
-        let headers: Vec<(&str, &[u8])> =
-            request.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let headers: Vec<(&str, &[u8])> = request.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
         let received = ReceivedParts {
             method: "PUT",
             path: "/terminal/v1/holds/x",

@@ -69,7 +69,9 @@ impl FileVault {
     fn path(&self, name: &str) -> Result<PathBuf, WalkpayError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 80 || name.starts_with('.') || !name.chars().all(plain) {
-            return Err(key_error("a vault name has 1 to 80 letters, digits, '-', '_' or '.' and does not begin with '.'"));
+            return Err(key_error(
+                "a vault name has 1 to 80 letters, digits, '-', '_' or '.' and does not begin with '.'",
+            ));
         }
         Ok(self.folder.join(format!("{name}.key")))
     }
