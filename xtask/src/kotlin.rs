@@ -20,7 +20,7 @@ pub fn test(context: &Context, generated: &Generated, merchant: &Path) -> Result
     let property = |name: &str, value: &Path| format!("-D{name}={}", value.display());
     stream(
         command("mvn", &project)
-            .args(["--batch-mode", "--no-transfer-progress", "--offline", "--quiet", "clean", "test"])
+            .args(["--batch-mode", "--no-transfer-progress", "--offline", "clean", "test"])
             .arg(property("walkpay.build", &context.bindings().join("kotlin")))
             .arg(property("walkpay.generated", &generated.kotlin))
             .arg(property("walkpay.library", &generated.library))

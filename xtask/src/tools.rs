@@ -186,7 +186,7 @@ fn maven(context: &Context, apt: &Apt) -> Result<PathBuf> {
         let generated = folder.join("generated");
         fs::create_dir_all(&generated)?;
         let generated = format!("-Dwalkpay.generated={}", generated.display());
-        quiet(command("mvn", folder).args(["-B", "-q", "-ntp", "test", &generated]))?;
+        quiet(command("mvn", folder).args(["-B", "-q", "-ntp", "clean", "test", &generated]))?;
         Ok(fs::remove_dir_all(folder.join("target"))?)
     })
 }
