@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { base64url, calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
-import { documents, keyOf } from './vectors.mjs';
+import { documents, keyOf, refused } from './vectors.mjs';
 
 const verify = async (jws, jwk) => compactVerify(jws, await importJWK(jwk, jwk.alg), { algorithms: [jwk.alg] });
 
@@ -35,5 +35,11 @@ for (const document of documents) {
     for (const other of document.keys.filter((key) => key.kid !== document.kid)) {
       await assert.rejects(verify(document.jws, other), `key ${other.kid}`);
     }
+  });
+}
+
+for (const forged of refused.filter((entry) => entry.check === 'signature')) {
+  test(`${forged.name} is refused by jose`, async () => {
+    await assert.rejects(verify(forged.jws, keyOf(forged, forged.kid)));
   });
 }

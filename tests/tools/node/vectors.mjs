@@ -13,6 +13,8 @@ const gather = (list) =>
 
 export const documents = gather('documents');
 export const requests = gather('requests');
+/** Documents that must be refused for what `check` names; see which of them a library without this protocol can tell. */
+export const refused = gather('refused');
 
 export function keyOf(entry, kid) {
   const key = entry.keys.find((candidate) => candidate.kid === kid);

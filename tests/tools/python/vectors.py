@@ -13,6 +13,8 @@ def _gather(name):
 
 DOCUMENTS = _gather("documents")
 REQUESTS = _gather("requests")
+# Documents that must be refused for what `check` names.
+REFUSED = _gather("refused")
 
 
 def key_of(entry, kid):
