@@ -3,9 +3,12 @@
 //! Nothing here uses the code that writes: a mistake there must not be able to hide itself.
 
 use super::book::BankError;
+use super::port::StatementEntry;
 use super::schema;
+use super::store::Book;
 use rusqlite::Connection;
 use std::path::Path;
+use walkpay::{MerchantId, StorageProblem};
 
 /// Each query returns one line of text per violation.
 const QUERIES: [(&str, &str); 10] = [
@@ -90,4 +93,23 @@ pub(super) fn violations(db: &Connection) -> rusqlite::Result<Vec<String>> {
 pub fn violations_in_file(path: &Path) -> Result<Vec<String>, BankError> {
     let db = schema::open_read_only(path)?;
     Ok(violations(&db)?)
+}
+
+/// All entries of all statements in the file of a bank, in order.
+///
+/// # Errors
+/// As [`violations_in_file`].
+pub fn statement_in_file(path: &Path) -> Result<Vec<StatementEntry>, BankError> {
+    let db = schema::open_read_only(path)?;
+    let mut merchants = db.prepare("SELECT DISTINCT merchant_id FROM statement ORDER BY merchant_id")?;
+    let names: Vec<String> = merchants.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut all = Vec::new();
+    for name in names {
+        let merchant = MerchantId::parse(&name).map_err(|e| BankError::Storage {
+            problem: StorageProblem::Corrupt,
+            detail: format!("statement.merchant_id: {e}"),
+        })?;
+        all.extend(Book(&db).statement(&merchant, 0, u32::MAX)?);
+    }
+    Ok(all)
 }

@@ -116,7 +116,7 @@ async fn operate(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Response> {
     let merchant = caller(&service, &headers).await?;
-    let request: BankRequest = read_json(&headers, body)?;
+    let request: BankRequest = read_json(&headers, body).map_err(refused)?;
     if request.merchant_id != merchant {
         return Err(problem(ProblemCode::Forbidden, "merchant_id is another merchant's"));
     }
@@ -263,7 +263,7 @@ async fn holder_confirms(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Response> {
-    let HolderConfirms { account, pin, merchant_id, device_id, key } = read_json(&headers, body)?;
+    let HolderConfirms { account, pin, merchant_id, device_id, key } = read_json(&headers, body).map_err(refused)?;
     let new = NewKey { account, merchant_id, device_id, key };
     service.with(move |bank, now| confirm_with_pin(bank, now, &new, &pin)).await.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -274,7 +274,7 @@ async fn holder_revokes(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Response> {
-    let HolderRevokes { account, pin, merchant_id, kid } = read_json(&headers, body)?;
+    let HolderRevokes { account, pin, merchant_id, kid } = read_json(&headers, body).map_err(refused)?;
     let revoke = move |bank: &mut Bank, now| {
         bank.check_pin(&account, &pin)?;
         bank.revoke_key(now, &account, &merchant_id, &kid)
@@ -298,17 +298,24 @@ async fn show_book(State(service): State<BankService>) -> Result<Response, Respo
 
 // ---- answers ------------------------------------------------------------------------------------------------------
 
-fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<T, Response> {
+/// Why a request is not looked at.
+type Refusal = (ProblemCode, String);
+
+fn refused((code, detail): Refusal) -> Response {
+    problem(code, &detail)
+}
+
+fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
-        return Err(problem(ProblemCode::UnsupportedMediaType, "content-type: application/json"));
+        return Err((ProblemCode::UnsupportedMediaType, "content-type: application/json".to_owned()));
     }
-    let body = body.map_err(|_| problem(ProblemCode::TooLarge, &format!("at most {MAX_BODY} bytes")))?;
-    serde_json::from_slice(&body).map_err(|e| problem(ProblemCode::Malformed, &json_problem(&e)))
+    let body = body.map_err(|_| (ProblemCode::TooLarge, format!("at most {MAX_BODY} bytes")))?;
+    serde_json::from_slice(&body).map_err(|e| (ProblemCode::Malformed, json_problem(&e)))
 }
 
 fn problem(code: ProblemCode, detail: &str) -> Response {
