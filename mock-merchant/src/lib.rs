@@ -5,4 +5,6 @@ pub mod domain;
 pub mod failure;
 pub mod keys;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod worker;

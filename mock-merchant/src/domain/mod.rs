@@ -20,6 +20,8 @@ mod holds;
 mod staff;
 mod statement;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod trips;
 mod users;
 

@@ -1,0 +1,204 @@
+//! Debits: stored value first, the bank for the rest, and every way in which that can go wrong (A23–A25).
+
+use crate::store::{Tx, calls};
+use crate::testing::*;
+use crate::worker;
+use std::time::Duration;
+use walkpay::protocol::document::{DebitStatus, LegState, PaymentMethod, Verdict};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A trip of 7.00 with 2.00 of stored value and a hold of 10.00, accepted.
+fn accepted(w: &mut World) -> (Device, Trip) {
+    w.top_up(200);
+    let mut d = w.device();
+    let mut trip = w.trip();
+    w.hold(&mut d, &mut trip, 1_000);
+    w.work();
+    assert_eq!(w.colas(&mut d, &mut trip, 7), Some(Verdict::Accepted));
+    (d, trip)
+}
+
+#[test]
+fn a23_a24_a25_stored_value_first_then_the_bank_then_the_result() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    assert!(w.debits(&d).is_empty());
+    w.work();
+    let result = w.debits(&d).pop().unwrap();
+    assert_eq!((result.status, result.due, result.total), (DebitStatus::Debited, eur(0), eur(700)));
+    let legs: Vec<_> = result.legs.iter().map(|l| (l.method, l.amount.minor, l.state)).collect();
+    let done = LegState::Succeeded;
+    assert_eq!(legs, [(PaymentMethod::StoredValue, 200, done), (PaymentMethod::Bank, 500, done)]);
+    assert_eq!(result.receipt_number, Some(1));
+    assert_eq!((w.stored_value(&d), w.bank.taken(&trip.id)), (0, 500));
+    assert_eq!(w.report(&trip).order.as_deref(), Some("paid"));
+    let day: String = w.conn.query_row("SELECT business_date FROM transfers WHERE kind = 'debit'", [], |r| r.get(0)).unwrap();
+    assert_eq!(day, "2026-03-02", "half past midnight in Berlin");
+    w.work_for(HOUR);
+    w.check_quiet();
+}
+
+#[test]
+fn an_expired_hold_allows_one_plain_debit_of_the_whole() {
+    for reason in ["hold_expired", "hold_unknown"] {
+        let mut w = World::new();
+        let (d, trip) = accepted(&mut w);
+        w.bank.script("c", &[Script::Decline(reason)]);
+        w.work_for(HOUR);
+        assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
+        assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.d", trip.id));
+        assert_eq!(w.bank.taken(&trip.id), 500);
+        w.check_quiet();
+    }
+}
+
+#[test]
+fn a_definite_refusal_leaves_a_payable_order_for_the_rest() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Decline("insufficient_funds")]);
+    w.work_for(HOUR);
+    let result = w.debits(&d).pop().unwrap();
+    assert_eq!((result.status, result.due), (DebitStatus::Unpaid, eur(500)));
+    assert_eq!(result.reason.as_deref(), Some("insufficient_funds"));
+    assert_eq!(w.stored_value(&d), 0, "stored value is posted");
+    assert_eq!(w.report(&trip).order.as_deref(), Some("payable"));
+    assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.r1", trip.id), "what is left of the hold is released");
+    w.check_quiet();
+}
+
+#[test]
+fn an_unknown_outcome_is_neither_success_nor_failure() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::LoseAnswer]);
+    assert!(w.step(), "the capture");
+    assert_eq!(w.report(&trip).legs[1].state, LegState::Unknown);
+    assert_eq!(w.report(&trip).order.as_deref(), Some("collecting"));
+    assert!(w.debits(&d).is_empty());
+    w.work_for(HOUR);
+    assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
+    assert_eq!(w.bank.taken(&trip.id), 500);
+    w.check_quiet();
+}
+
+#[test]
+fn a_partial_approval_is_given_back_and_counts_as_a_refusal() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Approve(300)]);
+    w.work_for(HOUR);
+    assert!(w.bank.requests.contains(&format!("{}.v.c", trip.id)));
+    let result = w.debits(&d).pop().unwrap();
+    assert_eq!((result.status, result.due), (DebitStatus::Unpaid, eur(500)));
+    assert_eq!(w.bank.taken(&trip.id), 0);
+    w.check_quiet();
+}
+
+#[test]
+fn a_partial_approval_that_the_bank_keeps_is_applied() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Approve(300)]);
+    w.bank.script("v.c", &[Script::Decline("limit")]);
+    w.work_for(HOUR);
+    let result = w.debits(&d).pop().unwrap();
+    assert_eq!((result.status, result.due), (DebitStatus::Unpaid, eur(200)));
+    assert_eq!(w.bank.taken(&trip.id), 300);
+    w.check_quiet();
+}
+
+#[test]
+fn a_late_success_pays_what_is_due() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::DeclineButBook]);
+    w.work_for(HOUR);
+    let statuses: Vec<_> = w.debits(&d).iter().map(|r| r.status).collect();
+    assert_eq!(statuses, [DebitStatus::Unpaid, DebitStatus::Settled]);
+    assert_eq!(w.report(&trip).order.as_deref(), Some("paid"));
+    assert_eq!(w.bank.taken(&trip.id), 500);
+    w.check_quiet();
+}
+
+#[test]
+fn a_late_success_that_nothing_is_due_for_is_refunded() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Decline("hold_expired")]);
+    w.work();
+    assert_eq!(w.bank.taken(&trip.id), 500, "by the plain debit");
+    w.bank.book(w.now, &format!("{}.c", trip.id), &trip.id, 500);
+    w.work_for(HOUR);
+    assert_eq!(w.debits(&d).len(), 1);
+    assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.f", trip.id));
+    assert_eq!(w.bank.taken(&trip.id), 500);
+    w.check_quiet();
+}
+
+#[test]
+fn a_late_success_of_a_trip_that_nobody_knows_is_refunded() {
+    let mut w = World::new();
+    let trip = w.trip();
+    w.bank.book(w.now, "somebody.c", &trip.id, 500);
+    w.work_for(HOUR);
+    assert_eq!(w.bank.taken(&trip.id), 0);
+    w.check_quiet();
+}
+
+#[test]
+fn a_crash_between_any_two_steps_loses_nothing() {
+    // Taken under a lease, then nothing: the process died before the call, or after it.
+    for arrives in [false, true] {
+        let mut w = World::new();
+        let (d, trip) = accepted(&mut w);
+        let ctx = w.ctx();
+        let call = Tx::run(&w.conn, |tx| worker::take_due(tx, &ctx)).unwrap().unwrap();
+        if arrives {
+            w.bank.ask(w.now, &call.ask).unwrap();
+        }
+        w.work();
+        assert!(w.debits(&d).is_empty(), "the lease holds");
+        w.work_for(HOUR);
+        assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
+        assert_eq!(w.bank.taken(&trip.id), 500);
+        assert_eq!(w.bank.requests.iter().filter(|r| r.ends_with(".c")).count(), 1);
+        // The first worker comes back late: its answer changes nothing any more.
+        let ctx = w.ctx();
+        let answer = w.bank.ask(w.now, &call.ask);
+        Tx::run(&w.conn, |tx| worker::settle(tx, &ctx, &call.job, answer)).unwrap();
+        assert_eq!(w.debits(&d).len(), 1);
+        w.check_quiet();
+    }
+}
+
+#[test]
+fn a_late_definite_answer_counts_while_the_call_is_open() {
+    let mut w = World::new();
+    let (d, _) = accepted(&mut w);
+    let ctx = w.ctx();
+    let call = Tx::run(&w.conn, |tx| worker::take_due(tx, &ctx)).unwrap().unwrap();
+    let answer = w.bank.ask(w.now, &call.ask);
+    w.pass(Duration::from_secs(61));
+    let ctx = w.ctx();
+    let again = Tx::run(&w.conn, |tx| worker::take_due(tx, &ctx)).unwrap().unwrap();
+    assert_ne!(call.job, again.job);
+    Tx::run(&w.conn, |tx| worker::settle(tx, &ctx, &call.job, answer)).unwrap();
+    assert_eq!(w.debits(&d).len(), 1);
+    let open = Tx::read(&w.conn, |tx| Ok(calls::open_count(tx)?)).unwrap();
+    assert_eq!(open, 0);
+    w.check();
+}
+
+#[test]
+fn an_account_that_was_untied_leaves_a_payable_order() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Decline("hold_expired")]);
+    w.admin(crate::domain::AdminCommand::BindBank { user_name: name("alice"), account: None });
+    w.work_for(HOUR);
+    assert_eq!(w.debits(&d).pop().unwrap().reason.as_deref(), Some("account_unknown"));
+    assert_eq!(w.report(&trip).order.as_deref(), Some("payable"));
+    w.check_quiet();
+}

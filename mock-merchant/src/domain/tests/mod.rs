@@ -1,0 +1,5 @@
+mod attempts;
+mod debits;
+mod devices;
+mod holds;
+mod operator;
