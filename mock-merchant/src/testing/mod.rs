@@ -291,7 +291,8 @@ impl World {
     /// Verifies a document of the merchant through the key set that the root signed.
     pub fn document<D: Document>(&self, jws: &str, usage: KeyUse) -> D {
         let keys = self.core.keys();
-        let set = verify::<KeySet>(keys.key_set(), |kid| (kid == self.root.kid()).then_some(self.root.public())).unwrap();
+        let set =
+            verify::<KeySet>(keys.key_set(), |kid| (kid == self.root.kid()).then_some(self.root.public())).unwrap();
         verify::<D>(jws, |kid| set.document.find(kid, usage, self.now)).unwrap().document
     }
 

@@ -33,7 +33,8 @@ fn a23_a24_a25_stored_value_first_then_the_bank_then_the_result() {
     assert_eq!(result.receipt_number, Some(1));
     assert_eq!((w.stored_value(&d), w.bank.taken(&trip.id)), (0, 500));
     assert_eq!(w.report(&trip).order.as_deref(), Some("paid"));
-    let day: String = w.conn.query_row("SELECT business_date FROM transfers WHERE kind = 'debit'", [], |r| r.get(0)).unwrap();
+    let day: String =
+        w.conn.query_row("SELECT business_date FROM transfers WHERE kind = 'debit'", [], |r| r.get(0)).unwrap();
     assert_eq!(day, "2026-03-02", "half past midnight in Berlin");
     w.work_for(HOUR);
     w.check_quiet();

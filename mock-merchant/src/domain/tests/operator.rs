@@ -142,7 +142,8 @@ fn top_ups_are_posted_once_per_reference() {
 #[test]
 fn every_table_has_its_line_in_the_privacy_table() {
     let w = World::new();
-    let mut statement = w.conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").unwrap();
+    let mut statement =
+        w.conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").unwrap();
     let tables: BTreeSet<String> = statement.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
     let listed: BTreeSet<String> = privacy::TABLES.iter().map(|t| t.table.to_owned()).collect();
     assert_eq!(tables, listed);
