@@ -129,7 +129,14 @@ fn on_item(device: &Device, entry: &OutboxEntry, answer: &HttpAnswer, now: &Now)
             item_trouble(&mut draft, entry, &reason, retry_after, sign_again);
         }
         Kind::Device { problem } => {
-            let retry = about_device(&mut draft, problem, &entry.retry);
+            let retry = match (problem, &device.rotation, entry.body.kind()) {
+                // Whether the rotation arrived is not known here, and the merchant knows one of the two keys.
+                (ProblemCode::KeyUnknown, Some(rotation), OutboxKind::Rotation) => {
+                    draft.push(Fact::RequestKey { kid: rotation.request_key.key_id() });
+                    entry.retry.sign_again(problem.code(), now)
+                }
+                _ => about_device(&mut draft, problem, &entry.retry),
+            };
             draft.push(Fact::TryFailed { seq: entry.seq, retry });
         }
         Kind::Refused(refusal) => on_refused(&mut draft, entry, refusal),
@@ -191,13 +198,6 @@ fn about_device(draft: &mut Draft<'_>, problem: ProblemCode, retry: &Retry) -> R
         ProblemCode::DeviceRevoked => {
             draft.push(Fact::Status { status: DeviceStatus::Revoked });
             draft.tell(HostEventKind::DeviceRevoked);
-        }
-        // A rotation is under way and it is not known here which key the merchant has.
-        ProblemCode::KeyUnknown => {
-            if let Some(rotation) = &draft.device.rotation {
-                draft.push(Fact::RequestKey { kid: rotation.request_key.key_id() });
-                return retry.sign_again(problem.code(), now);
-            }
         }
         _ => {}
     }

@@ -54,10 +54,12 @@ fn poll_failed(draft: &mut Draft<'_>, reason: &str) {
     draft.push(Fact::PollFailed { retry });
 }
 
-/// The log cannot be read on. If the reason may be that the keys here are old, new ones are asked for first, once per place.
+/// The log cannot be read on. If the reason may be that the keys here are old, new ones are asked for first, once per place
+/// and then now and again.
 fn on_broken(draft: &mut Draft<'_>, error: &WalkpayError, cursor: u64) {
     let check = check_of(error);
-    if key_trouble(error) && draft.device.keys.asked_at != Some(cursor) {
+    let ask_again = draft.device.poll.attempts % 8 == 7;
+    if key_trouble(error) && (draft.device.keys.asked_at != Some(cursor) || ask_again) {
         draft.push(Fact::KeysWanted { cursor });
         return;
     }
@@ -91,6 +93,7 @@ fn on_entry(draft: &mut Draft<'_>, jws: &str, cursor: u64) -> Result<Option<u64>
     let mut wanted = None;
     let told = match read(device, &event) {
         Ok(Read::Tell(kind)) => Some(kind),
+        Ok(Read::Known) => None,
         Ok(Read::KeySet(seq)) => {
             wanted = (seq > device.key_set.seq).then_some(Fact::KeysWanted { cursor: entry.seq });
             None
@@ -109,6 +112,8 @@ fn on_entry(draft: &mut Draft<'_>, jws: &str, cursor: u64) -> Result<Option<u64>
 enum Read {
     Tell(HostEventKind),
     KeySet(u64),
+    /// The host has been told already.
+    Known,
 }
 
 /// What an entry says, its inner document verified and bound.
@@ -123,6 +128,9 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
         EventBody::Hold { document } => HostEventKind::Hold { result: hold(device, &document)? },
         EventBody::Validation { document } => HostEventKind::Validation { result: validation(device, &document)? },
         EventBody::Debit { document } => HostEventKind::Debit { result: debit(device, &document)? },
+        EventBody::TripCancelled { trip_id } if device.trip(trip_id).is_ok_and(|t| t.cancelled.is_some()) => {
+            return Ok(Read::Known);
+        }
         EventBody::TripCancelled { trip_id } => HostEventKind::TripCancelled { trip_id },
         EventBody::DeviceConfirmed {} => HostEventKind::DeviceConfirmed,
         EventBody::DeviceFrozen {} => HostEventKind::DeviceFrozen,

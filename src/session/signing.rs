@@ -35,6 +35,8 @@ pub(super) fn prepare_hold(
     }
     check_amount(trip, amount)?;
     let standing = trip.holds.iter().rev().find(|h| h.status == Some(HoldStatus::Placed));
+    // Requests that were never on record do not count, neither here nor for the merchant.
+    let last = trip.holds.iter().rev().find(|h| h.refused.is_none());
     if let Some(hold) = standing.filter(|h| h.amount.minor >= amount.minor) {
         let expected = format!("more than the hold that is placed, {}", hold.amount);
         return Err(WalkpayError::invalid("amount", &expected, &amount.to_string()));
@@ -42,11 +44,9 @@ pub(super) fn prepare_hold(
     if trip.holds.len() >= MAX_HOLDS {
         return Err(WalkpayError::limit("holds of a trip", MAX_HOLDS as u64));
     }
-    may_sign(device, trip.policy, online)?;
-    let replaces = standing.map(|h| h.hold_id);
-    // A request that was never on record leaves no gap in the numbers.
-    let number = trip.holds.iter().filter(|h| h.refused.is_none()).count();
-    let number = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+    may_sign(device, call, trip.policy, online)?;
+    let replaces = last.map(|h| h.hold_id);
+    let number = last.map_or(0, |h| h.number).saturating_add(1);
     if let Some(again) = device.prepared(trip_id, OutboxKind::Hold)
         && matches!(&again.what, PreparedWhat::Hold { number: n, replaces: r, amount: a, .. } if (*n, *r, *a) == (number, replaces, amount))
     {
@@ -88,7 +88,7 @@ pub(super) fn prepare_attempt(
     if trip.attempts.len() >= MAX_ATTEMPTS {
         return Err(WalkpayError::limit("attempts of a trip", MAX_ATTEMPTS as u64));
     }
-    may_sign(device, trip.policy, online)?;
+    may_sign(device, call, trip.policy, online)?;
     let hold_id = trip.hold().map(|h| h.hold_id);
     if let Some(again) = device.prepared(trip_id, OutboxKind::Attempt)
         && matches!(&again.what, PreparedWhat::Attempt { hold_id: h, .. } if *h == hold_id)
@@ -132,6 +132,7 @@ pub(super) fn prepare_cancel(device: &Device, trip_id: TripId, now: &Now) -> Res
         draft.tell(HostEventKind::TripCancelled { trip_id });
         return Ok(draft.reply(Reply::Done));
     }
+    not_rotating(device, "cancel")?;
     room(device)?;
     if let Some(again) = device.prepared(trip_id, OutboxKind::Cancellation)
         && again.kid == device.request_key.key_id()
@@ -198,11 +199,7 @@ pub(super) fn prepare_rotation(
     consent_key: PublicKey,
     now: &Now,
 ) -> Result<Decision, WalkpayError> {
-    if device.rotation.is_some() {
-        let due = "next_event (the result of the rotation under way)".to_owned();
-        return Err(WalkpayError::WrongOrder { called: "rotate_keys".into(), due });
-    }
-    may_sign(device, ForwardPolicy::PreferOnline, true)?;
+    may_sign(device, "rotate_keys", ForwardPolicy::PreferOnline, true)?;
     let seq = next_seq(device);
     let document = KeyRotation {
         merchant_id: device.merchant_id.clone(),
@@ -299,7 +296,8 @@ fn check_amount(trip: &Trip, amount: Money) -> Result<(), WalkpayError> {
 }
 
 /// Whether signing makes sense at all: the device is in use, there is room, and the network is there if it must be.
-fn may_sign(device: &Device, policy: ForwardPolicy, online: bool) -> Result<(), WalkpayError> {
+fn may_sign(device: &Device, called: &str, policy: ForwardPolicy, online: bool) -> Result<(), WalkpayError> {
+    not_rotating(device, called)?;
     match device.status {
         DeviceStatus::Pending | DeviceStatus::Active => {}
         DeviceStatus::Frozen => return Err(stopped("device_frozen", "the device is frozen: enrol again")),
@@ -309,6 +307,15 @@ fn may_sign(device: &Device, policy: ForwardPolicy, online: bool) -> Result<(), 
     if policy == ForwardPolicy::OnlineRequired && !online {
         let detail = "this trip must be online and the merchant was not reached lately".to_owned();
         return Err(WalkpayError::Network { detail });
+    }
+    Ok(())
+}
+
+/// A document with a higher number than a rotation's must be signed with the new keys, and these may still be refused.
+fn not_rotating(device: &Device, called: &str) -> Result<(), WalkpayError> {
+    if device.rotation.is_some() {
+        let due = "next_event (the result of the rotation of keys)".to_owned();
+        return Err(WalkpayError::WrongOrder { called: called.to_owned(), due });
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub enum DeviceStatus {
 /// Keys that are to take the place of the present ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rotation {
-    /// Signs HTTP requests.
+    /// Signs HTTP requests; while the new one is in use already, this is the old one.
     pub request_key: PublicKey,
     /// Signs documents.
     pub consent_key: PublicKey,
@@ -80,6 +80,8 @@ pub struct Device {
     pub former_request_key: Option<PublicKey>,
     /// A rotation that is under way.
     pub rotation: Option<Rotation>,
+    /// Whether requests are signed with its key already, since the merchant does not know the old one any more.
+    pub(super) rotated_request: bool,
     /// The merchant's keys.
     pub key_set: KeySet,
     /// What merchant time is.
@@ -193,6 +195,7 @@ impl Device {
             consent_key: enrolled.consent_key.clone(),
             former_request_key: None,
             rotation: None,
+            rotated_request: false,
             key_set: enrolled.key_set.clone(),
             clock: Some(enrolled.clock),
             cursor: 0,
@@ -334,7 +337,10 @@ impl Device {
                             }
                         }
                     }),
-                    (None, _) => self.rotation = None,
+                    (None, _) => {
+                        self.rotation = None;
+                        self.rotated_request = false;
+                    }
                 }
             }
             Fact::Withdrawn { seq } => {
@@ -458,8 +464,9 @@ impl Device {
                 attempts.for_each(|a| a.submitted = Some(recorded_at));
             });
         }
-        if let Some(kid) = self.rotation.as_ref().filter(|_| entry.trip_id.is_none()).map(|r| r.request_key.key_id()) {
-            self.switch_request_key(&kid);
+        if let OutboxBody::Rotation { .. } = entry.body {
+            self.rotated();
+            self.forward(at);
         }
     }
 
@@ -480,7 +487,11 @@ impl Device {
             HostEventKind::DeviceConfirmed => self.set_status(DeviceStatus::Active, at),
             HostEventKind::DeviceFrozen => self.set_status(DeviceStatus::Frozen, at),
             HostEventKind::DeviceRevoked => self.set_status(DeviceStatus::Revoked, at),
-            HostEventKind::KeysRotated { request_kid, consent_kid } => self.rotated(request_kid, consent_kid),
+            HostEventKind::KeysRotated { consent_kid, .. } => {
+                if self.rotation.as_ref().is_some_and(|r| r.consent_key.key_id() == *consent_kid) {
+                    self.rotated();
+                }
+            }
             HostEventKind::CataloguePublished { store_id, revision } => {
                 let known = self.published.entry(store_id.clone()).or_default();
                 *known = (*known).max(*revision);
@@ -496,23 +507,25 @@ impl Device {
         }
     }
 
-    fn rotated(&mut self, request_kid: &KeyId, consent_kid: &KeyId) {
-        self.switch_request_key(request_kid);
-        let new = self.rotation.as_ref().map(|r| &r.consent_key).filter(|k| k.key_id() == *consent_kid);
-        if let Some(key) = new.cloned() {
-            self.consent_key = key;
-            self.rotation = None;
-            self.outbox.retain(|e| e.trip_id.is_some());
-            // What waits for the old key's signature must be prepared anew.
-            self.prepared.clear();
+    /// The merchant has both new keys in force.
+    fn rotated(&mut self) {
+        let Some(rotation) = self.rotation.take() else { return };
+        if !std::mem::take(&mut self.rotated_request) {
+            self.former_request_key = Some(std::mem::replace(&mut self.request_key, rotation.request_key));
         }
+        self.consent_key = rotation.consent_key;
+        self.outbox.retain(|e| e.body.kind() != OutboxKind::Rotation);
+        // What waits for the old key's signature must be prepared anew.
+        self.prepared.clear();
     }
 
+    /// Whether the merchant has the new request key yet is not known: the other one is tried.
     fn switch_request_key(&mut self, kid: &KeyId) {
         let Some(rotation) = &mut self.rotation else { return };
         if rotation.request_key.key_id() == *kid {
             std::mem::swap(&mut self.request_key, &mut rotation.request_key);
-            self.former_request_key = Some(rotation.request_key.clone());
+            self.rotated_request = !self.rotated_request;
+            self.former_request_key = self.rotated_request.then(|| rotation.request_key.clone());
         }
     }
 

@@ -142,19 +142,45 @@ fn keys_rotate_and_a_lost_answer_does_not_lock_the_device_out() {
     assert_eq!(world.command(Command::SubmitRotation { signatures: wrong }).unwrap_err().code(), "key");
     let right = [&signatures[0][..], &signatures[1], &signatures[2]];
     world.command(Command::SubmitRotation { signatures: right }).unwrap();
+    let trip = world.start();
+    world.scan(trip, 1).unwrap();
+    world.review(trip).unwrap();
+    assert_eq!(due_call(world.prepare(trip)), "next_event (the result of the rotation of keys)");
     let first = world.item();
     assert_eq!(first.sign_with, Some(key(REQUEST).1.key_id()));
     // The merchant took it in, the answer was lost: the old key is unknown there now.
     world.fail(first.id);
+    world.problem(world.poll_id(), ProblemCode::KeyUnknown);
     world.pass_time(2_000);
     world.problem(first.id, ProblemCode::KeyUnknown);
+    world.restart();
     let again = world.item();
     assert_eq!((again.sign_with, &again.request), (Some(key(20).1.key_id()), &first.request));
     world.record();
     world.restart();
-    assert_eq!(world.device().consent_key, key(CONSENT).1, "until the merchant says so");
+    assert_eq!((&world.device().request_key, &world.device().consent_key), (&key(20).1, &key(21).1));
+    assert_eq!(world.device().former_request_key, Some(key(REQUEST).1));
+    assert!(world.device().rotation.is_none());
+    assert!(world.due().iter().any(|d| d.id == world.poll_id()), "polls go on at once");
     world.happen(&EventBody::KeysRotated { request_kid: key(20).1.key_id(), consent_kid: key(21).1.key_id() });
     world.poll();
-    assert_eq!((&world.device().request_key, &world.device().consent_key), (&key(20).1, &key(21).1));
-    assert!(world.device().rotation.is_none());
+    let to_sign = world.prepare(trip).unwrap();
+    assert_eq!(to_sign.kid, key(21).1.key_id());
+    world.submit(trip, OutboxKind::Attempt, &to_sign.input, 21).unwrap();
+}
+
+#[test]
+fn a_refused_rotation_leaves_the_old_keys() {
+    let mut world = World::enrolled();
+    let rotate = Command::PrepareRotation { request_key: key(20).1, consent_key: key(21).1 };
+    let Reply::ToSign(inputs) = world.command(rotate).unwrap() else { panic!() };
+    let by: Vec<_> = inputs.iter().zip([CONSENT, 20, 21]).map(|(i, seed)| signature(&i.input, seed)).collect();
+    world.command(Command::SubmitRotation { signatures: [&by[0], &by[1], &by[2]] }).unwrap();
+    let id = world.item().id;
+    world.problem(id, ProblemCode::IdConflict);
+    assert_eq!((&world.device().request_key, &world.device().consent_key), (&key(REQUEST).1, &key(CONSENT).1));
+    assert!(matches!(world.last_told(), HostEventKind::Refused { document: OutboxKind::Rotation, trip_id: None, .. }));
+    let trip = world.start();
+    world.scan(trip, 1).unwrap();
+    world.sign_basket(trip);
 }

@@ -225,6 +225,7 @@ fn a_cancellation_passes_what_waits_and_withdraws_it() {
     world.happen(&EventBody::TripCancelled { trip_id: trip });
     world.poll();
     assert!(!world.trip(trip).cancelled.unwrap().by_merchant);
+    assert_eq!(world.told().len(), 3, "said once");
 }
 
 #[test]
@@ -322,10 +323,11 @@ fn a_declined_hold_may_be_asked_for_again() {
     world.hold(trip, 9_000);
     world.record();
     world.tell_hold(trip, HoldStatus::Declined);
+    let declined = world.trip(trip).holds[0].hold_id;
     world.hold(trip, 1_000);
     let TerminalRequest::PutHold { body, .. } = world.item().request else { panic!() };
     let second: HoldRequest = read(&body.hold);
-    assert_eq!((second.number, second.replaces), (2, None));
+    assert_eq!((second.number, second.replaces), (2, Some(declined)));
     let id = world.item().id;
     world.problem(id, ProblemCode::NoBankAccount);
     world.hold(trip, 500);
