@@ -92,7 +92,7 @@ fn on_entry(draft: &mut Draft<'_>, jws: &str, cursor: u64) -> Result<Option<u64>
     }
     let mut wanted = None;
     let told = match read(device, &event) {
-        Ok(Read::Tell(kind)) => Some(kind),
+        Ok(Read::Tell(kind)) => Some(*kind),
         Ok(Read::Known) => None,
         Ok(Read::KeySet(seq)) => {
             wanted = (seq > device.key_set.seq).then_some(Fact::KeysWanted { cursor: entry.seq });
@@ -110,7 +110,7 @@ fn on_entry(draft: &mut Draft<'_>, jws: &str, cursor: u64) -> Result<Option<u64>
 }
 
 enum Read {
-    Tell(HostEventKind),
+    Tell(Box<HostEventKind>),
     KeySet(u64),
     /// The host has been told already.
     Known,
@@ -122,9 +122,9 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
     let typed = serde_json::json!({ "kind": entry.kind, "body": entry.body });
     let Ok(body) = serde_json::from_value::<EventBody>(typed) else {
         let typ = entry.kind.chars().take(64).collect();
-        return Ok(Read::Tell(HostEventKind::Unknown { typ, raw: event.jws().to_owned() }));
+        return Ok(Read::Tell(Box::new(HostEventKind::Unknown { typ, raw: event.jws().to_owned() })));
     };
-    Ok(Read::Tell(match body {
+    let told = match body {
         EventBody::Hold { document } => HostEventKind::Hold { result: hold(device, &document)? },
         EventBody::Validation { document } => HostEventKind::Validation { result: validation(device, &document)? },
         EventBody::Debit { document } => HostEventKind::Debit { result: debit(device, &document)? },
@@ -140,7 +140,8 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
             HostEventKind::CataloguePublished { store_id, revision }
         }
         EventBody::KeySetPublished { seq } => return Ok(Read::KeySet(seq)),
-    }))
+    };
+    Ok(Read::Tell(Box::new(told)))
 }
 
 fn hold(device: &Device, jws: &str) -> Result<HoldResult, WalkpayError> {

@@ -487,10 +487,10 @@ impl Device {
             HostEventKind::DeviceConfirmed => self.set_status(DeviceStatus::Active, at),
             HostEventKind::DeviceFrozen => self.set_status(DeviceStatus::Frozen, at),
             HostEventKind::DeviceRevoked => self.set_status(DeviceStatus::Revoked, at),
-            HostEventKind::KeysRotated { consent_kid, .. } => {
-                if self.rotation.as_ref().is_some_and(|r| r.consent_key.key_id() == *consent_kid) {
-                    self.rotated();
-                }
+            HostEventKind::KeysRotated { consent_kid, .. }
+                if self.rotation.as_ref().is_some_and(|r| r.consent_key.key_id() == *consent_kid) =>
+            {
+                self.rotated();
             }
             HostEventKind::CataloguePublished { store_id, revision } => {
                 let known = self.published.entry(store_id.clone()).or_default();

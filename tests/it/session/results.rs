@@ -7,6 +7,9 @@ use walkpay::protocol::request::TerminalRequest;
 use walkpay::session::*;
 use walkpay::*;
 
+/// What a forger does to a document.
+type Change<D> = fn(&mut D);
+
 /// A visit whose attempt is on record and waits for its verdict.
 fn submitted(world: &mut World) -> TripId {
     let trip = world.start();
@@ -72,7 +75,7 @@ fn repeats_are_passed_over_and_a_gap_stops_nothing_else() {
 
 #[test]
 fn forged_entries_have_no_effect() {
-    let changes: [(&str, fn(&mut EventDocument), u8); 8] = [
+    let changes: [(&str, Change<EventDocument>, u8); 8] = [
         ("binding", |e| e.iss = MerchantId::parse("other").unwrap(), RESULTS),
         ("binding", |e| e.aud = DeviceId::new(Timestamp::from_millis(T0), [0; 10]), RESULTS),
         ("binding", |e| e.sub = Sub::parse("u_2").unwrap(), RESULTS),
@@ -147,7 +150,7 @@ fn key_sets_only_go_forward_and_only_by_the_root() {
 
 #[test]
 fn a_validation_must_be_about_exactly_what_was_signed_here() {
-    let changes: [(&str, fn(&mut Validation)); 9] = [
+    let changes: [(&str, Change<Validation>); 9] = [
         ("binding", |v| v.sub = Sub::parse("u_2").unwrap()),
         ("binding", |v| v.merchant_id = MerchantId::parse("other").unwrap()),
         ("trip", |v| v.trip_id = TripId::new(Timestamp::from_millis(T0), [0; 10])),
@@ -174,7 +177,7 @@ fn a_validation_must_be_about_exactly_what_was_signed_here() {
 
 #[test]
 fn an_exit_pass_must_be_bound_to_this_device_and_purchase() {
-    let changes: [(fn(&mut ExitPass), u8); 6] = [
+    let changes: [(Change<ExitPass>, u8); 6] = [
         (|p| p.amount = eur(1), PASS),
         (|p| p.item_count = 99, PASS),
         (|p| p.trip_id = TripId::new(Timestamp::from_millis(T0), [0; 10]), PASS),
