@@ -1,9 +1,21 @@
 //! The merchant side of walkpay: a durable payment system, its HTTP server, and a simulated bank.
 
+pub mod api;
 pub mod bank;
+pub mod cli;
+pub mod clock;
+pub mod demo;
 pub mod domain;
 pub mod failure;
+pub mod folder;
 pub mod keys;
+pub mod logs;
+pub mod metrics;
+pub mod operator;
+pub mod random;
+pub mod rows;
+pub mod server;
+pub mod sim;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `mock-merchant`: see `mock-merchant --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mock_merchant::cli::main()
+}

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod calls;
 pub mod catalogue;
+pub mod counts;
 pub mod devices;
 pub mod enrolment;
 mod error;
@@ -25,6 +26,6 @@ pub mod users;
 mod writer;
 
 pub use error::StoreError;
-pub use open::{Identity, Readers, open, open_in_memory};
+pub use open::{Identity, Readers, checkpoint, open, open_in_memory};
 pub use tx::Tx;
 pub use writer::{BATCH, QUEUE, Writer};

@@ -124,6 +124,14 @@ fn not_a_database(path: &Path, e: rusqlite::Error) -> StoreError {
     }
 }
 
+/// Moves the write-ahead log into the database file and empties it, where no reader is in the way.
+///
+/// # Errors
+/// [`StoreError::Sqlite`].
+pub fn checkpoint(conn: &Connection) -> Result<(), StoreError> {
+    Ok(conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
 /// Connections that read, each used by one thread at a time.
 pub struct Readers {
     path: PathBuf,

@@ -50,6 +50,14 @@ impl<'c> Tx<'c> {
         result
     }
 
+    /// A number that changes when another connection has changed the database, and only then (`PRAGMA data_version`).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        Ok(self.conn.query_row("PRAGMA data_version", [], |r| r.get(0))?)
+    }
+
     pub(super) fn wake(&self, device: DeviceId) {
         let mut woken = self.woken.borrow_mut();
         if woken.last() != Some(&device) {

@@ -71,6 +71,12 @@ pub fn get(tx: &Tx<'_>, user: i64) -> Result<User, StoreError> {
     found.ok_or_else(|| StoreError::Defect(format!("no user {user}")))
 }
 
+/// All user names and opaque identifiers, in the order of the names; those that were erased have no name.
+pub fn list(tx: &Tx<'_>) -> Result<Vec<(UserName, Sub)>, StoreError> {
+    let sql = "SELECT n.user_name, u.sub FROM user_names n JOIN users u USING (user) ORDER BY n.user_name";
+    tx.all(sql, [], |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))
+}
+
 /// The name that a user signs in with, unless erased.
 pub fn name(tx: &Tx<'_>, user: i64) -> Result<Option<UserName>, StoreError> {
     tx.first("SELECT user_name FROM user_names WHERE user = ?1", [user], |r| parsed(r, 0))

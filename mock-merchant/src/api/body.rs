@@ -1,0 +1,114 @@
+//! Request bodies: their size, the time they may take, their type and their form.
+
+use super::App;
+use super::problem::Refusal;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use walkpay::protocol::jws::json_problem;
+use walkpay::protocol::problem::ProblemCode;
+
+/// Reads a body within the limits of the server.
+///
+/// # Errors
+/// 413 `too_large`, 408 `timeout`, or 400 `malformed` when the connection ended early.
+pub async fn read(app: &App, body: Body) -> Result<Bytes, Refusal> {
+    let limits = &app.limits;
+    let collected = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(limits.body_time, collected).await {
+        Err(_) => Err(Refusal::new(
+            ProblemCode::Timeout,
+            format!("The whole body must arrive within {} seconds.", limits.body_time.as_secs()),
+        )),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => {
+            Err(Refusal::new(ProblemCode::TooLarge, format!("A body has at most {} bytes.", limits.body_bytes)))
+        }
+        Ok(Err(_)) => Err(Refusal::malformed("The body ended before it was complete.")),
+    }
+}
+
+/// Whether the request says that its body is JSON.
+///
+/// # Errors
+/// 415 `unsupported_media_type`.
+pub fn check_json_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match essence.as_deref() {
+        Some("application/json") => Ok(()),
+        _ => Err(Refusal::new(ProblemCode::UnsupportedMediaType, "Send application/json.")),
+    }
+}
+
+/// Parses a JSON body.
+///
+/// # Errors
+/// 400 `malformed`; nothing of the body is repeated.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Refusal> {
+    if nesting(bytes) > depth {
+        return Err(Refusal::malformed(format!("JSON is nested at most {depth} levels deep here.")));
+    }
+    serde_json::from_slice(bytes).map_err(|e| Refusal::malformed(format!("Expected {}.", json_problem(&e))))
+}
+
+/// How deep arrays and objects are nested, found without building anything.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
+    for byte in json {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The JSON body of a request that is not signed.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+        check_json_type(request.headers())?;
+        let bytes = read(app, request.into_body()).await?;
+        parse(&bytes, app.limits.json_depth).map(Json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_strings() {
+        assert_eq!(nesting(br#"{"a":[1,{"b":"[[[{\"["}]}"#), 3);
+        assert_eq!(nesting(&b"[".repeat(100_000)), 100_000);
+        assert_eq!(nesting(b""), 0);
+    }
+
+    #[test]
+    fn malformed_json_is_never_repeated() {
+        for bad in ["", "{", "[1,2", "\"secret", "{\"secret\":}", "\u{0}", "nul", "1 secret"] {
+            let refusal = parse::<std::collections::BTreeMap<String, u8>>(bad.as_bytes(), 4).unwrap_err();
+            assert_eq!(refusal.code, ProblemCode::Malformed);
+            assert!(!refusal.detail.contains("secret"), "{}", refusal.detail);
+        }
+        assert!(parse::<serde_json::Value>(&b"[".repeat(17), 16).is_err());
+        assert!(parse::<serde_json::Value>(&[0xff, 0xfe], 16).is_err());
+    }
+}

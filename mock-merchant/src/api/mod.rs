@@ -1,0 +1,95 @@
+//! HTTP: routes, what is checked before a handler runs, and the OpenAPI document made from the same code.
+
+pub mod app;
+pub mod auth;
+pub mod body;
+pub mod fault;
+pub mod gate;
+pub mod guard;
+pub mod openapi;
+pub mod ops;
+pub mod params;
+pub mod problem;
+pub mod sim;
+pub mod staff;
+pub mod terminal;
+
+pub use app::App;
+
+use axum::Router;
+use axum::http::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use problem::Refusal;
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use walkpay::protocol::problem::ProblemCode;
+
+/// All routes and the document that describes them. `/sim/v1` is there only in a simulation.
+pub fn router(app: Arc<App>) -> Router {
+    let terminal = terminal_routes().layer(from_fn_with_state(app.clone(), fault::strike));
+    let (routes, document) = described(terminal, app.sim.is_some()).split_for_parts();
+    let _set_once = app.document.set(openapi::finished(document).into());
+    let routes: Router = routes
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(app.clone(), guard::admit))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), guard::observe))
+        .with_state(app);
+    // The header Allow is added by the router: what reads it stands around all of it.
+    Router::new().fallback_service(routes).layer(from_fn(guard::options))
+}
+
+/// The OpenAPI document of a server.
+pub fn document(sim: bool) -> String {
+    let (_, document) = described(terminal_routes(), sim).split_for_parts();
+    openapi::finished(document)
+}
+
+fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<App>> {
+    let router = OpenApiRouter::with_openapi(openapi::base())
+        .merge(terminal)
+        .routes(routes!(gate::revocations))
+        .routes(routes!(gate::spent_passes, gate::spend_passes))
+        .routes(routes!(staff::checks))
+        .routes(routes!(staff::check))
+        .routes(routes!(staff::decide))
+        .routes(routes!(ops::page))
+        .routes(routes!(ops::healthz))
+        .routes(routes!(ops::metrics))
+        .routes(routes!(openapi::openapi_json));
+    if !sim {
+        return router;
+    }
+    router
+        .routes(routes!(sim::list_faults, sim::arm_fault, sim::disarm_faults))
+        .routes(routes!(sim::read_clock, sim::advance_clock))
+}
+
+fn terminal_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(terminal::begin_enrolment))
+        .routes(routes!(terminal::enrol))
+        .routes(routes!(terminal::rotate_keys))
+        .routes(routes!(terminal::key_set))
+        .routes(routes!(terminal::put_hold))
+        .routes(routes!(terminal::put_attempt))
+        .routes(routes!(terminal::put_cancellation))
+        .routes(routes!(terminal::events))
+        .routes(routes!(terminal::catalogue_manifest))
+        .routes(routes!(terminal::catalogue_data))
+}
+
+async fn no_route() -> Refusal {
+    Refusal::new(ProblemCode::NotFound, "There is no such route; /openapi.json lists all of them.")
+}
+
+async fn no_method<B>(_: Request<B>) -> Refusal {
+    Refusal::new(ProblemCode::MethodNotAllowed, "The header Allow lists the methods of this resource.")
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    axum::response::IntoResponse::into_response(Refusal::internal(&"a handler panicked"))
+}

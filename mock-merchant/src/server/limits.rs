@@ -1,0 +1,144 @@
+//! What the server takes from outside, at most.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use walkpay::protocol::message::MAX_REQUEST_BODY;
+
+/// The limits of one server. The defaults are those of `serve`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Depth of nested JSON arrays and objects.
+    pub json_depth: usize,
+    /// Bytes of all request headers together.
+    pub header_bytes: usize,
+    /// Number of request headers.
+    pub headers: usize,
+    /// Time for the request headers to arrive.
+    pub header_time: Duration,
+    /// Time for the request body to arrive.
+    pub body_time: Duration,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Requests at one time, waiting polls aside.
+    pub requests: usize,
+    /// Waiting polls at one time.
+    pub polls: usize,
+    /// Waiting polls of one device at one time.
+    pub polls_per_device: usize,
+    /// Requests of one network address.
+    pub per_address: Rate,
+    /// Requests of one device.
+    pub per_device: Rate,
+    /// Time that open requests get to end when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: MAX_REQUEST_BODY,
+            json_depth: 16,
+            header_bytes: 32 * 1024,
+            headers: 64,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(15),
+            connections: 4_096,
+            requests: 1_024,
+            polls: 2_048,
+            polls_per_device: 4,
+            per_address: Rate { per_second: 1_000, burst: 2_000 },
+            per_device: Rate { per_second: 50, burst: 200 },
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A steady rate, and how much may come at once (a token bucket).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests per second in the long run; at least 1.
+    pub per_second: u32,
+    /// Requests at once; at least 1.
+    pub burst: u32,
+}
+
+/// Buckets by key, in bounded memory: when all places are taken, full buckets are forgotten, since they say nothing.
+#[derive(Debug)]
+pub struct Buckets<K> {
+    rate: Rate,
+    capacity: usize,
+    buckets: Mutex<HashMap<K, Bucket>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// Buckets for at most `capacity` keys.
+    pub fn new(rate: Rate, capacity: usize) -> Self {
+        Self { rate, capacity, buckets: Mutex::new(HashMap::new()) }
+    }
+
+    /// Takes one token of `key` at the moment `now`.
+    ///
+    /// # Errors
+    /// How long to wait when there is none.
+    pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if buckets.len() >= self.capacity && !buckets.contains_key(&key) {
+            let rate = self.rate;
+            buckets.retain(|_, bucket| bucket.filled(rate, now) < f64::from(rate.burst));
+            if buckets.len() >= self.capacity {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        let full = Bucket { tokens: f64::from(self.rate.burst), at: now };
+        let bucket = buckets.entry(key).or_insert(full);
+        bucket.tokens = bucket.filled(self.rate, now);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - bucket.tokens) / f64::from(self.rate.per_second.max(1))));
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+}
+
+impl Bucket {
+    fn filled(&self, rate: Rate, now: Instant) -> f64 {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        (self.tokens + since * f64::from(rate.per_second)).min(f64::from(rate.burst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_empties_and_fills() {
+        let buckets = Buckets::new(Rate { per_second: 10, burst: 2 }, 8);
+        let start = Instant::now();
+        assert!(buckets.take("a", start).is_ok() && buckets.take("a", start).is_ok());
+        let wait = buckets.take("a", start).unwrap_err();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_millis(100));
+        assert!(buckets.take("b", start).is_ok(), "keys are apart");
+        assert!(buckets.take("a", start + Duration::from_millis(101)).is_ok());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let buckets = Buckets::new(Rate { per_second: 1, burst: 2 }, 2);
+        let start = Instant::now();
+        assert!(buckets.take(1, start).is_ok() && buckets.take(2, start).is_ok());
+        assert!(buckets.take(3, start).is_err());
+        assert!(buckets.take(3, start + Duration::from_secs(2)).is_ok(), "full buckets are forgotten");
+    }
+}
