@@ -81,11 +81,13 @@ mod tests {
         let device = DeviceId::new(Timestamp::from_millis(1), [0; 10]);
         let waiting = waiters.enter(device, 1).unwrap();
         assert!(waiters.enter(device, 1).is_none(), "the limit");
-        let notified = waiting.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        waiters.wake(&[device]);
-        notified.await;
+        {
+            let notified = waiting.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            waiters.wake(&[device]);
+            notified.await;
+        }
         drop(waiting);
         assert!(waiters.lock().is_empty());
     }
