@@ -93,3 +93,32 @@ async fn no_method<B>(_: Request<B>) -> Refusal {
 fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
     axum::response::IntoResponse::into_response(Refusal::internal(&"a handler panicked"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn broken() -> &'static str {
+        panic!("for the test")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_the_server_lives_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(broken)).layer(CatchPanicLayer::custom(panicked));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("urn:walkpay:problem:internal"), "{answer}");
+            assert!(!answer.contains("for the test"));
+        }
+        server.abort();
+    }
+}

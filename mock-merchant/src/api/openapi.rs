@@ -2,6 +2,7 @@
 
 use super::App;
 use super::problem::{PROBLEM_JSON, Refusal};
+use crate::sim;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -52,6 +53,9 @@ pub fn finished(document: utoipa::openapi::OpenApi) -> String {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     document["components"]["securitySchemes"] = security_schemes();
     document["components"]["responses"] = problem_responses();
+    if let Some(arm) = document.pointer_mut("/paths/~1sim~1v1~1faults/post") {
+        arm["description"] = Value::String(sim::markdown());
+    }
     if let Some(paths) = document["paths"].as_object_mut() {
         for operations in paths.values_mut() {
             let Some(operations) = operations.as_object_mut() else { continue };
