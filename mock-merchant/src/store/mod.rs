@@ -27,5 +27,10 @@ mod writer;
 
 pub use error::StoreError;
 pub use open::{Identity, Readers, checkpoint, open, open_in_memory};
+#[cfg(test)]
+pub(crate) use tx::SCANS;
 pub use tx::Tx;
 pub use writer::{BATCH, QUEUE, Writer};
+
+#[cfg(test)]
+mod tests;

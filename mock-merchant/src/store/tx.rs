@@ -23,18 +23,18 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// What `f` returned, or a fault when the commit failed.
     pub fn run<T>(conn: &Connection, f: impl FnOnce(&Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
-        conn.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
+        once(conn, "BEGIN IMMEDIATE")?;
         let result = f(&Tx::new(conn));
         let end = if matches!(result, Err(Failure::Fault(_))) { "ROLLBACK" } else { "COMMIT" };
         if conn.is_autocommit() {
             // SQLite has ended the transaction itself.
             return result.and(Err(StoreError::NotCommitted.into()));
         }
-        if let Err(e) = conn.execute_batch(end) {
+        if let Err(e) = once(conn, end) {
             if !conn.is_autocommit() {
-                conn.execute_batch("ROLLBACK").map_err(StoreError::from)?;
+                once(conn, "ROLLBACK")?;
             }
-            return Err(StoreError::from(e).into());
+            return Err(e.into());
         }
         result
     }
@@ -44,9 +44,9 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// What `f` returned, or a fault.
     pub fn read<T>(conn: &Connection, f: impl FnOnce(&Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
-        conn.execute_batch("BEGIN").map_err(StoreError::from)?;
+        once(conn, "BEGIN")?;
         let result = f(&Tx::new(conn));
-        conn.execute_batch("ROLLBACK").map_err(StoreError::from)?;
+        once(conn, "ROLLBACK")?;
         result
     }
 
@@ -75,7 +75,10 @@ impl<'c> Tx<'c> {
 
     /// Executes a statement from the cache; how many rows changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let changed = statement.execute(params)?;
+        note_scan(&statement, sql);
+        Ok(changed)
     }
 
     /// Inserts a row; its rowid.
@@ -91,7 +94,10 @@ impl<'c> Tx<'c> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let row = statement.query_row(params, read).optional()?;
+        note_scan(&statement, sql);
+        Ok(row)
     }
 
     /// All rows.
@@ -102,7 +108,30 @@ impl<'c> Tx<'c> {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut statement = self.conn.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = statement.query_map(params, read)?.collect::<Result<_, _>>()?;
+        note_scan(&statement, sql);
+        Ok(rows)
     }
+}
+
+fn once(conn: &Connection, sql: &str) -> Result<(), StoreError> {
+    conn.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Tests see which statements went through a table row by row.
+#[cfg(test)]
+fn note_scan(statement: &rusqlite::CachedStatement<'_>, sql: &str) {
+    if statement.reset_status(rusqlite::StatementStatus::FullscanStep) > 0 {
+        SCANS.with_borrow_mut(|scans| scans.insert(sql.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+}
+
+#[cfg(not(test))]
+fn note_scan(_: &rusqlite::CachedStatement<'_>, _: &str) {}
+
+#[cfg(test)]
+thread_local! {
+    /// The statements of this thread that scanned.
+    pub(crate) static SCANS: RefCell<std::collections::BTreeSet<String>> = RefCell::default();
 }
