@@ -39,6 +39,20 @@ pub struct Config {
     pub statement_every: Duration,
     /// How long after a debit it is read.
     pub statement_after_debit: Duration,
+    /// A defect to be planted; only by simulations.
+    #[serde(skip)]
+    pub mutation: Option<Mutation>,
+}
+
+/// Defects that a simulation plants to show that it would find them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// A hold is released again after it was.
+    DoubleRelease,
+    /// What may have left is not asked about but made again under another reference.
+    NewReferenceOnRetry,
+    /// Money that no intent explains is taken for explained.
+    DroppedLateSuccess,
 }
 
 /// What may be bought.
@@ -71,6 +85,7 @@ impl Default for Config {
             retry_max: Duration::from_secs(15 * 60),
             statement_every: Duration::from_secs(24 * 3600),
             statement_after_debit: Duration::from_secs(5),
+            mutation: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::documents::{self, Bound, Key};
 use super::tell::{sign, tell};
-use super::{Answer, Caller, Ctx, attempts};
+use super::{Answer, Caller, Ctx, Mutation, attempts};
 use crate::bank::port::BankOutcome;
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
@@ -297,6 +297,10 @@ pub(super) fn released(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
         BankOutcome::Declined { .. } => HoldState::Released,
     };
     holds::resolve(tx, &hold.hold, state)?;
+    if ctx.config.mutation == Some(Mutation::DoubleRelease) {
+        let reference = format!("{}.again", call.reference);
+        order(tx, ctx, &hold, CallKind::Release, &reference, call.original.as_deref(), None)?;
+    }
     tell_hold(tx, ctx, &Hold { state, ..hold }, None)?;
     attempts::revalidate_waiting(tx, ctx, &call.trip)
 }

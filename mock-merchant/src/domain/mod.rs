@@ -28,7 +28,7 @@ mod users;
 pub use admin::gate_of_key;
 pub(crate) use bank_answers::take as take_bank_answer;
 pub use command::*;
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Mutation};
 pub use context::{Core, Ctx, Random};
 pub(crate) use due::{internal, next_internal, no_answer, statement_entries};
 pub use handle::{Prepared, commit, handle, prepare, read, request_key};

@@ -114,6 +114,12 @@ const ALWAYS: &[(&str, &str)] = &[
          OR (o.state = 'collecting') <> (p.state <> 'closed')",
     ),
     (
+        "what the statement shows is what a call was approved for, or is in suspense",
+        "SELECT e.reference || ': ' || e.minor FROM statement_entries e WHERE e.state = 'explained'
+         AND NOT EXISTS (SELECT 1 FROM bank_calls c WHERE c.reference = e.reference AND c.state = 'approved'
+           AND e.minor = CASE WHEN c.kind IN ('reverse', 'refund') THEN -c.approved ELSE c.approved END)",
+    ),
+    (
         "receipt numbers of a store are given once",
         "SELECT store || '/' || receipt FROM transfers WHERE receipt IS NOT NULL GROUP BY store, receipt
          HAVING count(*) > 1",
@@ -156,16 +162,32 @@ pub fn at_quiescence(tx: &Tx<'_>) -> Result<Violations, StoreError> {
     Ok(all)
 }
 
-/// The bank's book as this side has it: reference and approved amount of everything that moved, negative for what went
-/// back. To be compared with the bank's own.
+/// Every reference under which the bank was ever to be asked for something: it must know no others of this merchant.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub fn bank_references(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    tx.all("SELECT reference FROM bank_calls ORDER BY reference", [], |r| r.get(0))
+}
+
+/// The bank's book as this side has it once the statement has been read: reference and amount of everything that moved,
+/// negative for what went back. To be compared with the bank's own.
 ///
 /// # Errors
 /// [`StoreError`] when the database cannot be read.
 pub fn bank_book(tx: &Tx<'_>) -> Result<Vec<(String, i64)>, StoreError> {
     let sql = "SELECT reference, CASE WHEN kind IN ('reverse', 'refund') THEN -approved ELSE approved END
                FROM bank_calls WHERE state = 'approved' AND approved > 0
-               AND kind IN ('capture', 'debit', 'reverse', 'refund') ORDER BY reference";
+               AND kind IN ('capture', 'debit', 'reverse', 'refund')
+               AND reference NOT IN (SELECT reference FROM statement_entries WHERE state = 'suspense')
+               UNION ALL SELECT reference, minor FROM statement_entries WHERE state = 'suspense' ORDER BY 1";
     tx.all(sql, [], |r| Ok((r.get(0)?, r.get(1)?)))
+}
+
+/// The queries, for tests that look at other statements.
+#[cfg(test)]
+pub(crate) fn queries() -> impl Iterator<Item = &'static str> {
+    ALWAYS.iter().chain(AT_QUIESCENCE).map(|(_, sql)| *sql)
 }
 
 fn find(tx: &Tx<'_>, queries: &[(&str, &str)]) -> Result<Violations, StoreError> {

@@ -3,7 +3,7 @@
 //! that may have left is asked about before it is made again, under the same reference.
 
 use crate::bank::port::{BankOperation, BankOutcome, BankQueryAnswer, BankRequest, NoAnswer, StatementEntry};
-use crate::domain::{self, Ctx};
+use crate::domain::{self, Ctx, Mutation};
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, CallState, CallStep};
 use crate::store::{Tx, attempts, holds, trips};
@@ -71,6 +71,10 @@ pub fn take_due(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<OutsideCall>, Failure> 
     if let Some(call) = calls::lease(tx, ctx.now, until)? {
         let ask = match call.step {
             CallStep::Call => Ask::Request(request(tx, ctx, &call)?),
+            CallStep::Query if ctx.config.mutation == Some(Mutation::NewReferenceOnRetry) => {
+                let request = request(tx, ctx, &call)?;
+                Ask::Request(BankRequest { reference: format!("{}.t{}", call.reference, call.tries), ..request })
+            }
             CallStep::Query => Ask::Query { reference: call.reference.clone() },
         };
         return Ok(Some(OutsideCall { job: Job { call: Some(call.call), lease: call.lease }, ask }));

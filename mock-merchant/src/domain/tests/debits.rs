@@ -1,6 +1,6 @@
 //! Debits: stored value first, the bank for the rest, and every way in which that can go wrong (A23–A25).
 
-use crate::store::{Tx, calls};
+use crate::store::{SCANS, Tx, calls};
 use crate::testing::*;
 use crate::worker;
 use std::time::Duration;
@@ -202,4 +202,73 @@ fn an_account_that_was_untied_leaves_a_payable_order() {
     assert_eq!(w.debits(&d).pop().unwrap().reason.as_deref(), Some("account_unknown"));
     assert_eq!(w.report(&trip).order.as_deref(), Some("payable"));
     w.check_quiet();
+}
+
+#[test]
+fn no_statement_of_a_trip_goes_through_a_table() {
+    let mut w = World::new();
+    let (mut d, trip) = accepted(&mut w);
+    w.work_for(HOUR);
+    SCANS.with_borrow_mut(|scans| scans.clear());
+    let mut next = w.trip();
+    w.hold(&mut d, &mut next, 100);
+    w.hold(&mut d, &mut next, 300);
+    w.work();
+    assert_eq!(w.colas(&mut d, &mut next, 3), Some(Verdict::Accepted));
+    w.work();
+    let mut given_up = w.trip();
+    w.hold(&mut d, &mut given_up, 100);
+    w.cancel(&mut d, &given_up).unwrap();
+    w.work();
+    assert_eq!((w.bank.taken(&trip.id), w.bank.taken(&next.id)), (500, 300));
+    // The invariants look at everything, and there are few stores.
+    let known = |sql: &String| sql.contains("FROM stores ORDER BY") || sql.contains("GROUP BY") || invariant(sql);
+    assert!(SCANS.with_borrow(|all| all.iter().any(known)), "scans are noticed");
+    let scans: Vec<String> = SCANS.with_borrow(|all| all.iter().filter(|sql| !known(sql)).cloned().collect());
+    assert!(scans.is_empty(), "{scans:#?}");
+}
+
+fn invariant(sql: &str) -> bool {
+    crate::store::invariants::queries().any(|q| q.split_whitespace().collect::<Vec<_>>().join(" ") == sql)
+}
+
+#[test]
+fn planted_defects_violate_invariants() {
+    use crate::domain::{Config, Mutation};
+    let violated = |w: &World| Tx::read(&w.conn, |tx| Ok(crate::store::invariants::always(tx)?)).unwrap();
+    let with = |mutation| World::with(Config { mutation: Some(mutation), ..Config::default() });
+    let blind_work = |w: &mut World| {
+        for _ in 0..50 {
+            let ctx = w.ctx();
+            let Some(call) = Tx::run(&w.conn, |tx| worker::take_due(tx, &ctx)).unwrap() else { break };
+            let answer = w.bank.ask(w.now, &call.ask);
+            Tx::run(&w.conn, |tx| worker::settle(tx, &ctx, &call.job, answer)).unwrap();
+        }
+    };
+    let mut w = with(Mutation::DoubleRelease);
+    let mut d = w.device();
+    let mut trip = w.trip();
+    w.hold(&mut d, &mut trip, 100);
+    w.cancel(&mut d, &trip).unwrap();
+    blind_work(&mut w);
+    assert!(violated(&w).iter().any(|v| v.contains("released at most once")), "{:?}", violated(&w));
+
+    let mut w = with(Mutation::DroppedLateSuccess);
+    accepted(&mut w);
+    w.bank.script("c", &[Script::DeclineButBook]);
+    for _ in 0..5 {
+        blind_work(&mut w);
+        w.pass(Duration::from_secs(100));
+    }
+    assert!(violated(&w).iter().any(|v| v.contains("statement")), "{:?}", violated(&w));
+
+    let mut w = with(Mutation::NewReferenceOnRetry);
+    accepted(&mut w);
+    w.bank.script("c", &[Script::LoseAnswer]);
+    for _ in 0..5 {
+        blind_work(&mut w);
+        w.pass(Duration::from_secs(100));
+    }
+    let ordered = Tx::read(&w.conn, |tx| Ok(crate::store::invariants::bank_references(tx)?)).unwrap();
+    assert!(w.bank.requests.iter().any(|r| !ordered.contains(r)), "{:?}", w.bank.requests);
 }
