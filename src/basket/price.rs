@@ -263,6 +263,7 @@ mod tests {
     use crate::barcode::Measure;
     use crate::catalogue::Promotion;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn priced(basket: &Basket, promotions: Vec<Promotion>) -> PricedBasket {
         price(&basket.picks(), at(5), &book(promotions), &articles()).unwrap()
@@ -361,13 +362,16 @@ mod tests {
         assert_eq!(price(&many, at(5), &plain, &articles()).unwrap_err().code(), "limit");
     }
 
+    /// A number of pieces and their price, or a percentage.
+    type Rule = (Option<u32>, i64);
+
     fn promotions() -> impl Strategy<Value = Vec<Promotion>> {
         let kind = prop_oneof![
             (2u32..5, 0i64..1500).prop_map(|(n, price_minor)| (Some(n), price_minor)),
             (1i64..=100).prop_map(|percent| (None, percent)),
         ];
         prop::collection::vec((kind, prop::collection::btree_set(100u32..112, 1..6)), 0..6).prop_map(|list| {
-            let build = |(at, ((n, value), of)): (usize, ((Option<u32>, i64), std::collections::BTreeSet<u32>))| {
+            let build = |(at, ((n, value), of)): (usize, (Rule, BTreeSet<u32>))| {
                 let of: Vec<u32> = of.into_iter().collect();
                 match n {
                     Some(n) => n_for(&format!("p{at}"), n, value, &of),

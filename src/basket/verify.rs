@@ -157,6 +157,9 @@ mod tests {
     use super::*;
     use crate::barcode::Measure;
 
+    /// What is altered, and the reason and line that must come of it.
+    type Alteration = (fn(&mut SentLines), ReasonCode, Option<u32>);
+
     fn sent() -> SentLines {
         let basket =
             basket(&[(scan(COLA), pieces(2)), (scan(TEA), None), (label(CHEESE, Measure::Grams { grams: 300 }), None)]);
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_alteration_is_named_with_its_line() {
-        let alterations: [(fn(&mut SentLines), ReasonCode, Option<u32>); 15] = [
+        let alterations: [Alteration; 15] = [
             (|s| s.lines[0].unit_price_minor -= 1, ReasonCode::PriceMismatch, Some(1)),
             (|s| s.lines[2].payable_minor = 0, ReasonCode::PriceMismatch, Some(3)),
             (|s| s.lines[2].discount_minor = 5, ReasonCode::PriceMismatch, Some(3)),

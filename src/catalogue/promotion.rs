@@ -93,7 +93,7 @@ impl Promotion {
             PromotionKind::NForPrice { price_minor, .. } if !(0..=MAX_PRICE_MINOR).contains(&price_minor) => {
                 Err(WalkpayError::invalid("promotion.price", "0 to 1000000000 minor units", &price_minor.to_string()))
             }
-            PromotionKind::PercentOff { percent } if !millionths(percent).is_some_and(|m| m > 0) => {
+            PromotionKind::PercentOff { percent } if millionths(percent).is_none_or(|m| m == 0) => {
                 Err(percent_error("promotion.percent", percent))
             }
             _ => Ok(()),
