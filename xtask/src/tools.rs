@@ -116,8 +116,7 @@ impl Apt {
             return Ok(());
         }
         let wanted = packages.join(" ");
-        let is_root = quiet(command("id", Path::new("/")).arg("-u")).is_ok_and(|id| id.trim() == "0");
-        if !is_root || !is_on_path("apt-get") {
+        if !is_root() || !is_on_path("apt-get") {
             bail!("`{program}` is missing: install {wanted} (here only root on Debian can do it by itself)");
         }
         if !*updated {
@@ -132,6 +131,10 @@ impl Apt {
         )?;
         Ok(())
     }
+}
+
+fn is_root() -> bool {
+    quiet(command("id", Path::new("/")).arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 fn node(context: &Context, apt: &Apt) -> Result<PathBuf> {
@@ -193,6 +196,9 @@ fn maven(context: &Context, apt: &Apt) -> Result<PathBuf> {
 
 /// Debian 13 has a Swift compiler; it goes into a root folder of its own.
 fn swift(context: &Context, apt: &Apt) -> Result<PathBuf> {
+    if !is_root() {
+        bail!("only root can enter the root folder with the Swift toolchain: run this part as root");
+    }
     apt.need("mmdebstrap", &["mmdebstrap"])?;
     apt.need("unshare", &["util-linux"])?;
     cache::entry(&context.cache, "swift-trixie-1", |folder| {
