@@ -71,7 +71,6 @@ const PLUMBING: &[&str] = &[
     "uniffi",
     "destroy(",
     "fun close(",
-    "companion object",
     "typealias Ffi",
 ];
 
@@ -81,10 +80,15 @@ fn walk(items: &[Item<'_>], language: Language, depth: usize, in_open: bool, lin
         if !is_public(head, language, depth, in_open) || PLUMBING.iter().any(|word| head.contains(word)) {
             continue;
         }
+        let at = lines.len();
         lines.push(format!("{}{head}", "    ".repeat(depth)));
         if let Some(body) = item.body.filter(|_| is_type(head)) {
             let open = language == Language::Kotlin || has_word(head, "protocol") || has_word(head, "enum");
             walk(&self::items(body), language, depth + 1, open, lines);
+        }
+        // A companion matters only for what it holds.
+        if head.ends_with("companion object") && lines.len() == at + 1 {
+            lines.truncate(at);
         }
     }
 }
@@ -220,6 +224,8 @@ fn one_line(text: &str) -> String {
     for (from, to) in [("( ", "("), (" )", ")"), (" ,", ","), ("`", "")] {
         line = line.replace(from, to);
     }
+    // What every generated Kotlin object is besides.
+    line = line.replace(": Disposable, AutoCloseable,", ":");
     line.trim_end_matches([',', ';']).to_owned()
 }
 
