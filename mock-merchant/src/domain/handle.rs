@@ -13,7 +13,7 @@ pub struct Prepared(Step);
 
 enum Step {
     Direct(Command),
-    Hold(holds::PreparedHold),
+    Hold(Box<holds::PreparedHold>),
     Attempt(Box<attempts::PreparedAttempt>),
     Cancellation(trips::PreparedCancellation),
 }
@@ -24,7 +24,7 @@ enum Step {
 /// [`Failure::Refused`] with `document_invalid`, `document_mismatch` or what else can be said without writing.
 pub fn prepare(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, command: Command) -> Result<Prepared, Failure> {
     let step = match command {
-        Command::PutHold { hold_id, body } => Step::Hold(holds::prepare(tx, ctx, caller, &hold_id, &body)?),
+        Command::PutHold { hold_id, body } => Step::Hold(Box::new(holds::prepare(tx, ctx, caller, &hold_id, &body)?)),
         Command::PutAttempt { trip_id, attempt, body } => {
             Step::Attempt(Box::new(attempts::prepare(tx, ctx, caller, &trip_id, attempt, &body)?))
         }

@@ -144,7 +144,7 @@ fn start(tx: &Tx<'_>, ctx: &Ctx, trip: &Trip, hold: &Hold) -> Result<(), Failure
         holds::resolve(tx, &hold.hold, HoldState::Declined)?;
         return tell_hold(tx, ctx, &Hold { state: HoldState::Declined, ..hold.clone() }, Some("trip_closed"));
     }
-    let in_force = earlier().filter(|h| h.state == HoldState::Placed && !h.releasing).next_back();
+    let in_force = earlier().rfind(|h| h.state == HoldState::Placed && !h.releasing);
     match in_force.and_then(|h| h.entry.as_deref()) {
         Some(entry) => {
             let reference = format!("{}.u{}", trip.trip, hold.number);

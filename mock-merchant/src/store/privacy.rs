@@ -128,7 +128,7 @@ pub fn export(tx: &Tx<'_>, user: i64) -> Result<Map<String, Value>, StoreError> 
             None => sql.to_owned(),
         };
         let mut statement = tx.conn().prepare(&sql)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let rows = statement.query_map([user], |row| {
             let mut object = Map::new();
             for (n, name) in names.iter().enumerate() {

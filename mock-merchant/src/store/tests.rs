@@ -40,7 +40,7 @@ fn every_connection_syncs_fully() {
     let journal: String = conn.query_row("PRAGMA journal_mode", [], |r| r.get(0)).unwrap();
     assert_eq!(journal, "wal");
     let readers = Readers::new(path);
-    readers.read(|tx| Ok(assert_eq!(synchronous(tx.conn()), 2))).unwrap();
+    assert_eq!(readers.read(|tx| Ok(synchronous(tx.conn()))).unwrap(), 2);
     let refused = readers.read(|tx| note(tx, "no")).unwrap_err();
     assert!(matches!(refused, Failure::Fault(_)), "readers cannot write");
 }

@@ -430,7 +430,7 @@ impl World {
 
     pub fn verdict(&self, device: &Device, trip: &Trip) -> Option<Verdict> {
         let of_attempt = |v: &Validation| v.trip_id == trip.id && v.attempt == trip.attempt;
-        self.validations(device).into_iter().filter(of_attempt).next_back().map(|v| v.verdict)
+        self.validations(device).into_iter().rfind(of_attempt).map(|v| v.verdict)
     }
 
     pub fn cancellation(&self, device: &mut Device, trip: &Trip) -> Command {
