@@ -58,6 +58,10 @@ struct Common {
 #[derive(Subcommand)]
 enum Command {
     /// Run the payment system.
+    ///
+    /// Prints `listening on URL` on standard output once it answers, and nothing before it. SIGTERM or Ctrl-C end it: waiting
+    /// polls are answered, open requests get their time, calls to the bank that have begun are settled. Killing it loses
+    /// nothing that was answered.
     Serve(serve::Serve),
     /// Shoppers.
     #[command(subcommand)]

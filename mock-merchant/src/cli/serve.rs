@@ -8,9 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Prints `listening on URL` on standard output once it answers, and nothing before it. SIGTERM or Ctrl-C end it: waiting polls
-/// are answered, open requests get their time, calls to the bank that have begun are settled. Killing it loses nothing that was
-/// answered.
+/// How to run the payment system.
 #[derive(Args)]
 pub struct Serve {
     /// Where to listen; port 0 takes a free one. Beyond loopback only with TLS or --behind-proxy.

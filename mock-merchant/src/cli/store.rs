@@ -35,7 +35,7 @@ pub struct Add {
     #[arg(long, value_name = "ZONE")]
     time_zone: String,
     /// As printed on receipts.
-    #[arg(long, default_value = "")]
+    #[arg(long)]
     tax_id: String,
     /// The gates that share a list of spent passes; by default those of this shop.
     #[arg(long, value_name = "GROUP")]

@@ -79,6 +79,9 @@ pub enum RuleError {
     /// Terminals refuse such an address.
     #[error("--public-url must be https://host[:port][/path], or http:// on loopback")]
     PublicUrl,
+    /// The simulated bank is for this machine only.
+    #[error("--bank-listen must be a loopback address")]
+    BankBeyondLoopback,
     /// Test controls must not be reachable by others.
     #[error("--sim and --demo listen on loopback only, without --behind-proxy")]
     NotForOthers,
@@ -114,6 +117,9 @@ impl Config {
         let loopback = self.listen.ip().is_loopback();
         if (self.sim || self.demo) && (!loopback || self.behind_proxy) {
             return Err(RuleError::NotForOthers);
+        }
+        if self.bank_listen.is_some_and(|bank| !bank.ip().is_loopback()) {
+            return Err(RuleError::BankBeyondLoopback);
         }
         if self.behind_proxy && self.public_url.is_none() {
             return Err(RuleError::NoPublicUrl);

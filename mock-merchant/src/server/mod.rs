@@ -78,9 +78,6 @@ pub enum ServerError {
         /// Why.
         cause: std::io::Error,
     },
-    /// The simulated bank is for this machine only.
-    #[error("--bank-listen must be a loopback address")]
-    BankBeyondLoopback,
     /// The system gives no randomness.
     #[error(transparent)]
     Random(#[from] NoRandomness),

@@ -1,3 +1,9 @@
 //! The merchant from outside.
 
 mod bank;
+mod client;
+mod http;
+mod openapi;
+mod process;
+mod rows;
+mod tls;
