@@ -11,6 +11,7 @@ use std::sync::Arc;
 use utoipa::OpenApi;
 use walkpay::protocol::message::Problem;
 use walkpay::protocol::problem::ProblemCode;
+use walkpay::{DeviceId, GateGroup, HoldId, StoreId, TripId};
 
 /// The schemes that operations name in `security`.
 const SECURITY: [&str; 3] = ["device_signature", "gate_token", "staff_token"];
@@ -31,7 +32,7 @@ const SECURITY: [&str; 3] = ["device_signature", "gate_token", "staff_token"];
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, DeviceId, GateGroup, HoldId, StoreId, TripId)),
 )]
 struct Base;
 
