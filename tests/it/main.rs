@@ -3,4 +3,6 @@
 mod corpus;
 mod demo_store;
 mod session;
+mod support;
 mod tidy;
+mod trip;
