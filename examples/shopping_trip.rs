@@ -8,7 +8,8 @@ mod receipt;
 mod scan_file;
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
 use mock_merchant::domain::{Caller, Command, Decision};
 use mock_merchant::server::{Config, Running, Server};
 use scan_file::ScriptedScan;
@@ -333,8 +334,7 @@ async fn show_outbox(terminal: &Terminal) -> Result<(), Trouble> {
 
 /// In the terminal where it is wide enough, as a picture beside the journal in any case.
 fn show_pass(pass: &ExitPassView, folder: &Path) -> Result<(), Trouble> {
-    let screen = ProgressDrawTarget::stdout();
-    let columns = screen.width().map_or(usize::MAX, usize::from);
+    let columns = Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| usize::from(columns));
     let needed = receipt::qr_columns(pass);
     if columns >= needed {
         print!("{}", receipt::qr(pass, std::io::stdout().is_terminal()));

@@ -40,7 +40,7 @@ pub(crate) async fn enrol(
             w.command(Command::BeginEnrolment { text: &text, label: &label })?;
             w.enrolled = None;
             if let Some(device) = w.session.enrolment().and_then(Enrolment::device_id) {
-                given.into_iter().for_each(|signer| w.keys.put(device, signer));
+                given.into_iter().for_each(|signer| w.put_signer(device, signer));
             }
             Ok(())
         })
@@ -128,8 +128,8 @@ fn keep_keys(
         Reply::ToSign(_) => {}
         other => return Err(unexpected(&other)),
     }
-    worker.keys.put(device, request.known);
-    worker.keys.put(device, consent.known);
+    worker.put_signer(device, request.known);
+    worker.put_signer(device, consent.known);
     Ok(())
 }
 

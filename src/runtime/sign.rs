@@ -79,7 +79,7 @@ pub(crate) async fn attach(
             if known.iter().any(|k| !found.iter().any(|(_, f)| f.public == k.public)) {
                 return Err(WalkpayError::Key { detail: "a signer does not have a key of this user's devices".into() });
             }
-            found.into_iter().for_each(|(device, signer)| w.keys.put(device, signer));
+            found.into_iter().for_each(|(device, signer)| w.put_signer(device, signer));
             Ok(())
         })
         .await
@@ -111,8 +111,8 @@ pub(crate) async fn rotate(
             stored.extend(request.seal(&wrapping, device, REQUEST)?);
             stored.extend(consent.seal(&wrapping, device, CONSENT)?);
             let reply = w.commit(decision, &stored)?;
-            w.keys.put(device, request.known);
-            w.keys.put(device, consent.known);
+            w.put_signer(device, request.known);
+            w.put_signer(device, consent.known);
             let Reply::ToSign(all) = reply else { return Err(unexpected(&reply)) };
             all.into_iter().map(|one| Ok((w.signer(&one.kid)?, one))).collect::<Result<Vec<_>, WalkpayError>>()
         })

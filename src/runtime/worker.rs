@@ -17,7 +17,7 @@ use crate::basket::{LineId, PricedBasket, Quantity, price};
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId, StoreId, TripId};
 use crate::session::{
-    Command, Decision, DueId, Enrolment, HttpAnswer, HttpOutcome, Input, Now, Reply, Review, Session, compaction,
+    Command, Decision, DueId, Enrolment, Fact, HttpAnswer, HttpOutcome, Input, Now, Reply, Review, Session, compaction,
     decide, due, next_wakeup, prune,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,10 @@ pub(crate) struct Worker {
     reach: Reach,
     flights: BTreeMap<DueId, Flight>,
     last_flight: u64,
+    /// Whether something has changed that other requests can be due for.
+    stale: bool,
+    /// When something becomes due by itself.
+    due_at: Option<Instant>,
     back: Back,
 }
 
@@ -81,6 +85,8 @@ impl Worker {
             reach: Reach::default(),
             flights: BTreeMap::new(),
             last_flight: 0,
+            stale: true,
+            due_at: None,
             back: Back(back),
         }
     }
@@ -119,7 +125,11 @@ impl Worker {
             (events, []) => self.journal.append(events)?,
             (events, keys) => self.journal.append_with_keys(events, keys)?,
         }
-        decision.events.iter().for_each(|event| self.session.apply(event));
+        for event in &decision.events {
+            self.session.apply(event);
+            // What is picked goes nowhere before it is signed.
+            self.stale |= !matches!(event.fact, Fact::Basket { .. } | Fact::Reviewed { .. });
+        }
         Ok(decision.reply)
     }
 
@@ -228,11 +238,22 @@ impl Worker {
             self.reach.forget();
         }
         self.network = on;
+        self.stale = true;
+    }
+
+    /// Takes a signer in; what waited for it can be sent.
+    pub(super) fn put_signer(&mut self, device: DeviceId, signer: KnownSigner) {
+        self.keys.put(device, signer);
+        self.stale = true;
     }
 
     /// Sends what is due, and asks those who wait.
     pub(super) fn settle(&mut self) {
-        self.send_due();
+        if self.stale || self.due_at.is_some_and(|at| at <= Instant::now()) {
+            self.stale = false;
+            self.send_due();
+            self.due_at = self.next_due();
+        }
         if !self.waiters.is_empty() {
             let now = Instant::now();
             let mut waiters = std::mem::take(&mut self.waiters);
@@ -241,17 +262,22 @@ impl Worker {
         }
     }
 
-    /// How long nothing will be due; nothing if only a message can change that.
+    /// How long to sleep; nothing if only a message can change anything.
     pub(super) fn wakes_in(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let rests = self.flights.values().filter_map(Flight::rests_until);
         let waits = self.waiters.iter().map(|w| w.until);
-        let instants = rests.chain(waits).map(|until| until.saturating_duration_since(now));
-        let due = self.now().ok().filter(|_| self.network).and_then(|now| {
-            let at = next_wakeup(&self.session, &now, &self.in_flight())?;
-            Some((at.since(now.wall) + Duration::from_millis(1)).min(MAX_SLEEP))
+        let earliest = waits.chain(self.due_at).min()?;
+        Some(earliest.saturating_duration_since(Instant::now()))
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let now = self.now().ok().filter(|_| self.network)?;
+        let instant = Instant::now();
+        let rests = self.flights.values().filter_map(Flight::rests_until);
+        let due = next_wakeup(&self.session, &now, &self.in_flight()).map(|at| {
+            let wait = at.since(now.wall) + Duration::from_millis(1);
+            instant + wait.min(MAX_SLEEP)
         });
-        instants.chain(due).min()
+        rests.chain(due).min()
     }
 
     /// Takes an answer in.
@@ -272,6 +298,7 @@ impl Worker {
             // It is due again: a disk that is full now may not be in a while.
             Err(_) => drop(self.flights.insert(id, Flight::resting(Instant::now() + REST))),
         }
+        self.stale = true;
         self.tidy();
     }
 

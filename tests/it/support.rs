@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use walkpay::api::{KeyVault, Terminal, TerminalConfig, Trip, memory_vault};
 use walkpay::barcode::ScanInput;
 use walkpay::basket::PricedBasket;
-use walkpay::protocol::document::{HoldResult, HoldStatus, StoreInfo, Validation};
+use walkpay::protocol::document::{HoldResult, HoldStatus, Validation};
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::session::{ForwardPolicy, HostEventKind};
 use walkpay::{Currency, Money, StoreId, UserName};
@@ -200,10 +200,6 @@ pub async fn scan(trip: &Trip, code: &str) -> PricedBasket {
 
 pub fn store() -> StoreId {
     StoreId::parse(mock_merchant::demo::DEMO_STORE).unwrap()
-}
-
-pub fn store_of(user: &walkpay::api::UserInfo) -> &StoreInfo {
-    user.stores.iter().find(|s| s.store_id == store()).unwrap()
 }
 
 pub fn euros(amount: &str) -> Money {

@@ -1,6 +1,6 @@
 //! Seed A, the terminal: one test per row, through the public objects, over HTTP.
 
-use crate::support::{COLA, MUESLI, PATIENCE, Phone, Shop, euros, scan, store};
+use crate::support::{AGE_RESTRICTED, COLA, MUESLI, PATIENCE, Phone, Shop, euros, scan, store};
 use mock_merchant::domain::demo::demo_catalogue;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
@@ -11,10 +11,11 @@ use walkpay::api::{DeviceSigner, SigningPurpose};
 use walkpay::barcode::ScanInput;
 use walkpay::basket::Quantity;
 use walkpay::protocol::crypto::Algorithm;
-use walkpay::protocol::document::{DebitStatus, HoldStatus, LegState, PaymentMethod, Verdict};
+use walkpay::protocol::document::{DebitStatus, HoldStatus, KeySet, LegState, PaymentMethod, Verdict};
 use walkpay::protocol::exit_pass::verify_presentation;
+use walkpay::protocol::jws::peek;
 use walkpay::session::{ForwardPolicy, HostEventKind};
-use walkpay::{Currency, GateGroup, Timestamp, WalkpayError};
+use walkpay::{Currency, GateGroup, Timestamp, UserName, WalkpayError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a01_obtains_the_product_information_of_each_article() {
@@ -297,7 +298,7 @@ async fn a11_lets_the_shopper_leave_after_validation() {
     phone.terminal.set_network(false).await.unwrap();
     assert_eq!(trip.state().await.unwrap().debit, None);
     let shown = trip.exit_pass().await.unwrap();
-    let keys = shop.merchant.app().core.keys().key_set().clone();
+    let (_, keys) = peek::<KeySet>(shop.merchant.app().core.keys().key_set()).unwrap();
     let group = GateGroup::parse("demo-1").unwrap();
     let now = Timestamp::from_system(std::time::SystemTime::now()).unwrap();
     let merchant = &shop.merchant.merchant_id;
@@ -310,6 +311,56 @@ async fn a11_lets_the_shopper_leave_after_validation() {
     let next = phone.trip().await;
     scan(&next, COLA).await;
     assert_eq!(phone.terminal.trips().await.unwrap().len(), 2);
+}
+
+/// Not a row: an age-restricted article waits for staff, and the merchant may be restarted and move meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_decides_after_a_restart_of_both_sides() {
+    let shop = Shop::open().await;
+    let mut phone = shop.phone("alice").await;
+    let trip = phone.reviewed_trip("20.00", &[AGE_RESTRICTED]).await;
+    trip.sign_and_submit().await.unwrap();
+    let check = phone.validation().await;
+    assert_eq!(check.verdict, Verdict::CheckRequired);
+    assert!(matches!(trip.exit_pass().await, Err(WalkpayError::WrongOrder { .. })));
+    phone.terminal.ack_events(phone.seen).await.unwrap();
+    let id = trip.id();
+    let shop = shop.restart().await;
+    let mut phone = phone.reopen(Some(shop.merchant.url.clone())).await;
+    shop.staff_decides(&check, true).await;
+    assert_eq!(phone.validation().await.verdict, Verdict::Accepted);
+    phone.terminal.resume_trip(id).await.unwrap().exit_pass().await.unwrap();
+}
+
+/// Not a row: two users share a handheld, and new keys take the place of the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_share_a_handheld_and_rotate_their_keys() {
+    let shop = Shop::open().await;
+    let mut phone = shop.phone("alice").await;
+    let trip = phone.trip().await;
+    let before = phone.terminal.users().await.unwrap().remove(0).consent_kid;
+    phone.terminal.rotate_keys(None, None).await.unwrap();
+    let kid = phone
+        .event(|kind| match kind {
+            HostEventKind::KeysRotated { consent_kid, .. } => Some(consent_kid.clone()),
+            _ => None,
+        })
+        .await;
+    assert_ne!(kid, before);
+    trip.request_hold(euros("5.00")).await.unwrap();
+    phone.hold_result(HoldStatus::Placed).await;
+    phone.terminal.enrol(shop.code("carol").await, None, None).await.unwrap();
+    phone.terminal.sign_in(UserName::parse("carol").unwrap()).await.unwrap();
+    assert!(phone.terminal.trips().await.unwrap().is_empty());
+    assert!(matches!(trip.basket().await, Err(WalkpayError::Unknown { .. })), "another user's trip");
+    phone.terminal.sign_out().await.unwrap();
+    assert_eq!(phone.terminal.trips().await.unwrap_err(), WalkpayError::NotSignedIn);
+    // The new keys are there after a start as well.
+    let mut phone = phone.reopen(None).await;
+    phone.terminal.sign_in(UserName::parse("alice").unwrap()).await.unwrap();
+    let trip = phone.reviewed_trip("6.00", &[COLA]).await;
+    trip.sign_and_submit().await.unwrap();
+    assert_eq!(phone.validation().await.verdict, Verdict::Accepted);
 }
 
 /// Not a row: what several of them rest on.
