@@ -195,7 +195,10 @@ async fn sign_in(args: &Args, terminal: &Terminal, code: Option<String>) -> Resu
     let enrolled = match code {
         Some(code) => {
             let info = terminal.enrol(code, None, None).await?;
-            say("enrolled", &format!("{} at {}, device {}", info.user.user_name, info.user.merchant_name, info.user.device_id));
+            say(
+                "enrolled",
+                &format!("{} at {}, device {}", info.user.user_name, info.user.merchant_name, info.user.device_id),
+            );
             Some(info.user.user_name)
         }
         None => terminal.users().await?.into_iter().next_back().map(|u| u.user_name),
@@ -261,7 +264,11 @@ async fn scan_all(trip: &Trip, scans: &[ScriptedScan], store: &StoreInfo) -> Res
                 let said = line.map(|l| receipt::scanned(l, store.currency)).unwrap_or_default();
                 println!("  {text:<18} {said}");
             }
-            Err(e @ (WalkpayError::Barcode { .. } | WalkpayError::UnknownArticle { .. } | WalkpayError::BasketRule { .. })) => {
+            Err(
+                e @ (WalkpayError::Barcode { .. }
+                | WalkpayError::UnknownArticle { .. }
+                | WalkpayError::BasketRule { .. }),
+            ) => {
                 println!("  {text:<18} ✗ {e}");
             }
             Err(e) => return Err(e.into()),
@@ -302,7 +309,8 @@ async fn sign_until_verdict(
             (Verdict::InsufficientCover, Some(missing)) => missing,
             _ => return Ok(validation),
         };
-        let held = trip.state().await?.holds.iter().rev().find(|h| h.status == Some(HoldStatus::Placed)).map(|h| h.amount);
+        let held =
+            trip.state().await?.holds.iter().rev().find(|h| h.status == Some(HoldStatus::Placed)).map(|h| h.amount);
         let raised = held.unwrap_or(Money::zero(missing.currency)).checked_add(missing)?;
         heading("Raising the hold, with the shopper's consent");
         say("missing", &format!("{missing}: the hold is raised to {raised}"));
@@ -328,7 +336,14 @@ async fn show_outbox(terminal: &Terminal) -> Result<(), Trouble> {
         say("outbox", &format!("{:?} {amount}, since {}, {} tries", item.kind, item.created_at, item.attempts));
     }
     let amounts: Vec<String> = outbox.totals.amounts.iter().map(ToString::to_string).collect();
-    say("", &format!("{} documents wait, {}; nothing is lost by switching off now", outbox.totals.count, amounts.join(" + ")));
+    say(
+        "",
+        &format!(
+            "{} documents wait, {}; nothing is lost by switching off now",
+            outbox.totals.count,
+            amounts.join(" + ")
+        ),
+    );
     Ok(())
 }
 
@@ -360,7 +375,9 @@ struct Events {
 impl Events {
     async fn next(&mut self, patience: Duration) -> Result<HostEvent, Trouble> {
         let event = self.terminal.next_event(self.seen, patience).await?;
-        let event = event.ok_or_else(|| trouble("nothing was heard of the merchant for too long; run it again with the same --data"))?;
+        let event = event.ok_or_else(|| {
+            trouble("nothing was heard of the merchant for too long; run it again with the same --data")
+        })?;
         self.seen = event.number;
         Ok(event)
     }
@@ -369,7 +386,9 @@ impl Events {
         loop {
             let result = match self.next(PATIENCE).await?.kind {
                 HostEventKind::Hold { result } if result.trip_id == trip.id() => result,
-                HostEventKind::Refused { refusal, .. } => return Err(trouble(format!("hold refused: {}", refusal.detail))),
+                HostEventKind::Refused { refusal, .. } => {
+                    return Err(trouble(format!("hold refused: {}", refusal.detail)));
+                }
                 _ => continue,
             };
             let amount = result.amount;
@@ -408,7 +427,10 @@ impl Events {
             patience = STAFF_PATIENCE;
             match merchant {
                 Some(merchant) => accept_as_staff(merchant, &validation).await?,
-                None => say("waiting", &format!("for staff: mock-merchant staff decide {} {} --accept", trip.id(), validation.attempt)),
+                None => say(
+                    "waiting",
+                    &format!("for staff: mock-merchant staff decide {} {} --accept", trip.id(), validation.attempt),
+                ),
             }
         }
     }

@@ -55,7 +55,12 @@ fn row(line: &PricedLine, currency: Currency) -> String {
 
 /// One line in a few words, for the moment of the scan.
 pub fn scanned(line: &PricedLine, currency: Currency) -> String {
-    format!("{:<NAME$} {:>9} {:>10}", fit(&line.name, NAME), quantity(line.quantity), minor(line.payable_minor, currency))
+    format!(
+        "{:<NAME$} {:>9} {:>10}",
+        fit(&line.name, NAME),
+        quantity(line.quantity),
+        minor(line.payable_minor, currency)
+    )
 }
 
 fn quantity(quantity: Quantity) -> String {

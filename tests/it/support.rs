@@ -83,13 +83,8 @@ impl Shop {
 
     /// Arms a fault `times` times for one operation.
     pub fn arm(&self, fault: &str, operation: &str, times: u32) {
-        let order = Order {
-            fault: fault.into(),
-            times,
-            operation: Some(operation.into()),
-            trip_id: None,
-            delay_ms: 1_000,
-        };
+        let order =
+            Order { fault: fault.into(), times, operation: Some(operation.into()), trip_id: None, delay_ms: 1_000 };
         self.merchant.app().sim.as_ref().unwrap().arm(order).unwrap();
     }
 

@@ -27,7 +27,10 @@ async fn a01_obtains_the_product_information_of_each_article() {
         let outcome = trip.scan(ScanInput::text(code), None).await.unwrap();
         let line = outcome.basket.lines.iter().find(|l| l.line == outcome.line).unwrap();
         let known = catalogue.articles.articles.iter().find(|a| a.gtin == line.gtin).unwrap();
-        assert_eq!((&line.name, line.unit_price_minor, &line.tax_group), (&known.name, known.price_minor, &known.tax_group));
+        assert_eq!(
+            (&line.name, line.unit_price_minor, &line.tax_group),
+            (&known.name, known.price_minor, &known.tax_group)
+        );
     }
     let by_name = phone.terminal.search_articles(store(), "coca cherry".into(), 10).await.unwrap();
     assert!(by_name.iter().any(|a| a.name.starts_with("Coca-Cola Cherry")), "{by_name:?}");
