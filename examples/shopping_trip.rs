@@ -112,7 +112,7 @@ async fn run(args: Args) -> Result<(), Trouble> {
         None => args.enrol.clone(),
     };
     let terminal = open(&args, &folder).await?;
-    let result = shop(&args, &terminal, &folder, code, &scans, merchant.as_ref()).await;
+    let result = shop(&args, &terminal, code, &scans, merchant.as_ref()).await;
     terminal.shutdown().await?;
     if let Some(merchant) = merchant {
         merchant.shutdown().await;
@@ -144,13 +144,13 @@ async fn open(args: &Args, folder: &Path) -> Result<Arc<Terminal>, Trouble> {
 async fn shop(
     args: &Args,
     terminal: &Arc<Terminal>,
-    folder: &Path,
     code: Option<String>,
     scans: &[ScriptedScan],
     merchant: Option<&Running>,
 ) -> Result<(), Trouble> {
     heading("The terminal");
     let user = sign_in(args, terminal, code).await?;
+    say_bank(&user, merchant.is_some());
     let store = find_store(args, &user)?;
     say("store", &format!("{} ({})", store.name, store.store_id));
     sync(terminal, &store.store_id).await?;
@@ -178,7 +178,7 @@ async fn shop(
 
     heading("The exit (A11)");
     let pass = trip.exit_pass().await?;
-    show_pass(&pass, folder)?;
+    show_pass(&pass, args.data.as_deref())?;
     say("exit pass", &format!("{} for {} items, until {}", pass.amount, pass.item_count, pass.expires_at));
     say("", "Shown to the gate with a fresh signature every half minute; a screenshot is worthless.");
     println!("\n  >>> You may leave. Nobody waits for the bank. <<<");
@@ -217,14 +217,21 @@ async fn sign_in(args: &Args, terminal: &Terminal, code: Option<String>) -> Resu
         }
     }
     say("merchant", "has confirmed this device");
-    match (&user.bank_label, &user.bank_confirm_url) {
-        (Some(label), Some(url)) => {
-            say("bank account", label);
-            say("bank", &format!("is to confirm key {} at {url}", user.consent_kid));
-        }
-        _ => say("bank account", "none is bound"),
-    }
     Ok(user)
+}
+
+fn say_bank(user: &UserInfo, demo: bool) {
+    match (&user.bank_label, &user.bank_confirm_url) {
+        (Some(label), Some(_)) if demo => {
+            say("bank", &format!("{label}; the demo user has confirmed this device's key to the bank"));
+        }
+        (Some(label), Some(url)) => {
+            say("bank", &format!("{label}; its holder confirms the key of this device, once, at"));
+            say("", url);
+            say("", &format!("key {}", user.consent_kid));
+        }
+        _ => say("bank", "no account is bound"),
+    }
 }
 
 fn find_store(args: &Args, user: &UserInfo) -> Result<StoreInfo, Trouble> {
@@ -347,22 +354,24 @@ async fn show_outbox(terminal: &Terminal) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// In the terminal where it is wide enough, as a picture beside the journal in any case.
-fn show_pass(pass: &ExitPassView, folder: &Path) -> Result<(), Trouble> {
+/// In the terminal where it is wide enough, and as files where they outlive this program.
+fn show_pass(pass: &ExitPassView, folder: Option<&Path>) -> Result<(), Trouble> {
     let columns = Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| usize::from(columns));
     let needed = receipt::qr_columns(pass);
     if columns >= needed {
         print!("{}", receipt::qr(pass, std::io::stdout().is_terminal()));
     } else {
-        say("QR code", &format!("needs {needed} columns, there are {columns}: see the picture"));
+        let hint = if folder.is_some() { "see the picture" } else { "with --data DIR it is kept as a picture" };
+        say("QR code", &format!("needs a window of {needed} columns, this one has {columns}; {hint}"));
     }
+    let Some(folder) = folder else { return Ok(()) };
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|e| trouble(format!("{}: {e}", path.display())))?;
         Ok::<_, Trouble>(path)
     };
-    write("exit-pass.txt", &pass.text)?;
     say("picture", &write("exit-pass.svg", &receipt::svg(pass))?.display().to_string());
+    say("its text", &write("exit-pass.txt", &pass.text)?.display().to_string());
     Ok(())
 }
 
