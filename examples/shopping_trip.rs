@@ -21,7 +21,7 @@ use std::time::Duration;
 use walkpay::api::{ExitPassView, Terminal, TerminalConfig, Trip, UserInfo, file_vault};
 use walkpay::protocol::document::{DebitResult, HoldStatus, StoreInfo, Validation, Verdict};
 use walkpay::session::{ForwardPolicy, HostEvent, HostEventKind};
-use walkpay::{Money, StoreId, UserName, WalkpayError};
+use walkpay::{Currency, Money, StoreId, UserName, WalkpayError};
 
 /// How long a step waits for the merchant.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,13 +105,16 @@ async fn run(args: Args) -> Result<(), Trouble> {
     let temporary = tempfile::tempdir().map_err(|e| trouble(format!("no temporary folder: {e}")))?;
     let folder = args.data.clone().unwrap_or_else(|| temporary.path().join("terminal"));
     let enrolled_before = folder.join("journal.sqlite").exists();
-    let own_merchant = args.merchant.is_none() && args.enrol.is_none() && !enrolled_before;
-    let merchant = if own_merchant { Some(start_merchant(&temporary.path().join("merchant")).await?) } else { None };
+    let shop_folder = args.data.clone().unwrap_or_else(|| temporary.path().to_path_buf()).join("merchant");
+    let elsewhere = args.merchant.is_some() || args.enrol.is_some() || (enrolled_before && !shop_folder.exists());
+    let merchant = if elsewhere { None } else { Some(start_merchant(&shop_folder).await?) };
     let code = match &merchant {
+        Some(_) if enrolled_before => None,
         Some(running) => running.demo.as_ref().map(|demo| demo.code.clone()),
         None => args.enrol.clone(),
     };
-    let terminal = open(&args, &folder).await?;
+    let url = merchant.as_ref().map(|running| running.url.clone()).or_else(|| args.merchant.clone());
+    let terminal = open(&folder, url).await?;
     let result = shop(&args, &terminal, code, &scans, merchant.as_ref()).await;
     terminal.shutdown().await?;
     if let Some(merchant) = merchant {
@@ -130,12 +133,12 @@ async fn start_merchant(data: &Path) -> Result<Running, Trouble> {
     Ok(running)
 }
 
-async fn open(args: &Args, folder: &Path) -> Result<Arc<Terminal>, Trouble> {
+async fn open(folder: &Path, merchant_url: Option<String>) -> Result<Arc<Terminal>, Trouble> {
     let path = |p: PathBuf| p.display().to_string();
     let vault = file_vault(path(folder.join("vault")))?;
     let config = TerminalConfig {
         device_label: "example terminal".into(),
-        merchant_url: args.merchant.clone(),
+        merchant_url,
         ..TerminalConfig::new(path(folder.to_path_buf()))
     };
     Ok(Terminal::open(config, vault).await?)
@@ -160,7 +163,7 @@ async fn shop(
     let policy = if args.offline { ForwardPolicy::PreferOnline } else { ForwardPolicy::OnlineRequired };
     let trip = terminal.start_trip(store.store_id.clone(), policy).await?;
     say("trip", &trip.id().to_string());
-    let estimate = Money::parse(&args.estimate, store.currency)?;
+    let estimate = amount(&args.estimate, store.currency)?;
     if user.bank_label.is_some() {
         trip.request_hold(estimate).await?;
         events.hold(&trip).await?;
@@ -180,7 +183,7 @@ async fn shop(
     let pass = trip.exit_pass().await?;
     show_pass(&pass, args.data.as_deref())?;
     say("exit pass", &format!("{} for {} items, until {}", pass.amount, pass.item_count, pass.expires_at));
-    say("", "Shown to the gate with a fresh signature every half minute; a screenshot is worthless.");
+    say("", "signed anew every half minute: a screenshot is worthless");
     println!("\n  >>> You may leave. Nobody waits for the bank. <<<");
 
     heading("The debit, whenever it comes (A07)");
@@ -271,11 +274,8 @@ async fn scan_all(trip: &Trip, scans: &[ScriptedScan], store: &StoreInfo) -> Res
                 let said = line.map(|l| receipt::scanned(l, store.currency)).unwrap_or_default();
                 println!("  {text:<18} {said}");
             }
-            Err(
-                e @ (WalkpayError::Barcode { .. }
-                | WalkpayError::UnknownArticle { .. }
-                | WalkpayError::BasketRule { .. }),
-            ) => {
+            Err(WalkpayError::Barcode { detail, .. }) => println!("  {text:<18} ✗ {detail}"),
+            Err(e @ (WalkpayError::UnknownArticle { .. } | WalkpayError::BasketRule { .. })) => {
                 println!("  {text:<18} ✗ {e}");
             }
             Err(e) => return Err(e.into()),
@@ -340,17 +340,12 @@ async fn show_outbox(terminal: &Terminal) -> Result<(), Trouble> {
     let outbox = terminal.outbox().await?;
     for item in &outbox.items {
         let amount = item.amount.map(|a| a.to_string()).unwrap_or_default();
-        say("outbox", &format!("{:?} {amount}, since {}, {} tries", item.kind, item.created_at, item.attempts));
+        let tries = item.attempts;
+        say("outbox", &format!("{:?} {amount}, since {}, failed tries: {tries}", item.kind, item.created_at));
     }
     let amounts: Vec<String> = outbox.totals.amounts.iter().map(ToString::to_string).collect();
-    say(
-        "",
-        &format!(
-            "{} documents wait, {}; nothing is lost by switching off now",
-            outbox.totals.count,
-            amounts.join(" + ")
-        ),
-    );
+    let (count, amounts) = (outbox.totals.count, amounts.join(" + "));
+    say("", &format!("{count} waiting, {amounts}; nothing is lost by switching off now"));
     Ok(())
 }
 
@@ -361,8 +356,8 @@ fn show_pass(pass: &ExitPassView, folder: Option<&Path>) -> Result<(), Trouble> 
     if columns >= needed {
         print!("{}", receipt::qr(pass, std::io::stdout().is_terminal()));
     } else {
-        let hint = if folder.is_some() { "see the picture" } else { "with --data DIR it is kept as a picture" };
-        say("QR code", &format!("needs a window of {needed} columns, this one has {columns}; {hint}"));
+        let hint = if folder.is_some() { "see the picture" } else { "--data DIR keeps a picture" };
+        say("QR code", &format!("needs {needed} columns, this window has {columns}; {hint}"));
     }
     let Some(folder) = folder else { return Ok(()) };
     let write = |name: &str, text: &str| {
@@ -453,6 +448,13 @@ impl Events {
             }
         }
     }
+}
+
+/// `50.00`, or just `50`.
+fn amount(text: &str, currency: Currency) -> Result<Money, Trouble> {
+    let zeros = "0".repeat(currency.digits() as usize);
+    let whole = if text.contains('.') || zeros.is_empty() { text.to_owned() } else { format!("{text}.{zeros}") };
+    Ok(Money::parse(&whole, currency)?)
 }
 
 fn heading(text: &str) {

@@ -16,9 +16,11 @@ use crate::protocol::message::{CatalogueAnswer, MAX_ANSWER_BODY, Problem};
 use crate::protocol::problem::ProblemCode;
 use crate::protocol::request::TerminalRequest;
 use crate::time::Timestamp;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a signature is made anew when the merchant finds it stale.
+const SIGN_AGAIN: u32 = 2;
 const DATA_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What a sync has done.
@@ -40,7 +42,11 @@ struct Caller {
     currency: Currency,
     have: Option<u64>,
     created: Timestamp,
+    asked: Instant,
 }
+
+/// The body, or why there is none and the answer's time.
+type Tried = Result<Vec<u8>, (WalkpayError, Option<Timestamp>)>;
 
 /// Brings the catalogue of `store` to the merchant's newest revision. Scanning goes on meanwhile.
 ///
@@ -76,6 +82,7 @@ fn caller(worker: &mut Worker, store: &StoreId) -> Result<Caller, WalkpayError> 
         currency: device.store(store)?.currency,
         have,
         created: device.merchant_time(&now),
+        asked: Instant::now(),
     })
 }
 
@@ -121,12 +128,35 @@ async fn take_in(
 }
 
 impl Caller {
+    /// Sends a call; one whose signature the merchant finds stale (it was restarted this second, or the clock here is wrong) is
+    /// signed again by the time that the merchant's answer says.
     async fn send(&self, call: &TerminalRequest, timeout: Duration, limit: u64) -> Result<Vec<u8>, WalkpayError> {
+        let mut from = (self.created, self.asked);
+        for _ in 0..SIGN_AGAIN {
+            match self.try_once(call, timeout, limit, from.0.plus(from.1.elapsed())).await? {
+                Ok(body) => return Ok(body),
+                Err((WalkpayError::Refused { problem, .. }, date)) if problem == ProblemCode::SignatureStale.code() => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    from = date.map_or(from, |date| (date, Instant::now()));
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+        self.try_once(call, timeout, limit, from.0.plus(from.1.elapsed())).await?.map_err(|(error, _)| error)
+    }
+
+    async fn try_once(
+        &self,
+        call: &TerminalRequest,
+        timeout: Duration,
+        limit: u64,
+        created: Timestamp,
+    ) -> Result<Tried, WalkpayError> {
         let mut request = http_request(&self.url, call, timeout, limit.max(64 * 1024))?;
         let kid = self.signer.public.key_id();
-        sign_request(&mut request, self.signer.signer.clone(), &kid, &self.merchant_id, self.created).await?;
+        sign_request(&mut request, self.signer.signer.clone(), &kid, &self.merchant_id, created).await?;
         let response = self.http.send(request).await?;
-        if response.status == 200 { Ok(response.body) } else { Err(refusal(&response)) }
+        Ok(if response.status == 200 { Ok(response.body) } else { Err((refusal(&response), response.date)) })
     }
 
     fn manifest(&self, answer: &[u8], store: &StoreId) -> Result<CatalogueManifest, WalkpayError> {

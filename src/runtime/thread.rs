@@ -161,11 +161,13 @@ impl Handle {
     }
 }
 
+type Ask = Box<dyn FnMut(&mut Worker, bool) -> bool + Send>;
+
 /// A call that waits for something to become true.
 pub(super) struct Waiter {
     pub(super) until: Instant,
     /// Whether it is done; told whether its time is over.
-    pub(super) ask: Box<dyn FnMut(&mut Worker, bool) -> bool + Send>,
+    pub(super) ask: Ask,
 }
 
 /// Hands answers back to the thread, as long as somebody holds the terminal.

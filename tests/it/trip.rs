@@ -330,6 +330,11 @@ async fn staff_decides_after_a_restart_of_both_sides() {
     let id = trip.id();
     let shop = shop.restart().await;
     let mut phone = phone.reopen(Some(shop.merchant.url.clone())).await;
+    assert_eq!(
+        phone.terminal.sync_catalogue(store()).await.unwrap().rows,
+        0,
+        "nothing new, and signed after the start"
+    );
     shop.staff_decides(&check, true).await;
     assert_eq!(phone.validation().await.verdict, Verdict::Accepted);
     phone.terminal.resume_trip(id).await.unwrap().exit_pass().await.unwrap();
