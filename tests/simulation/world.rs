@@ -264,7 +264,9 @@ impl World {
         }
         for round in 0..64 {
             for n in 0..self.terminals.len() {
-                self.send_due(n);
+                for _ in 0..10 {
+                    self.send_due(n);
+                }
             }
             while !self.wire.is_empty() {
                 self.deliver_next()?;
@@ -373,21 +375,19 @@ impl World {
     fn send_due(&mut self, n: usize) {
         let now = self.terminal_now(n);
         let terminal = &mut self.terminals[n];
-        for due in due(&terminal.session, &now, &terminal.in_flight) {
-            terminal.in_flight.insert(due.id);
-            let nonce = format!("nonce-{}-{}", terminal.boot, self.rng.random_range(0..u64::MAX));
-            self.note_signed(&due.request);
-            if n == ADVERSARY && self.captured.len() < 50 {
-                self.captured.push(due.request.clone());
-            }
-            let boot = self.terminals[n].boot;
-            let message =
-                Message::ToMerchant { from: n, boot, id: due.id, nonce, request: due.request, sent_ms: self.now_ms };
-            self.post(message);
-            if n != ADVERSARY {
-                self.send_again_as_new(n, due.id);
-            }
-            return;
+        // One at a time, so that anything can happen between two of them.
+        let Some(due) = due(&terminal.session, &now, &terminal.in_flight).into_iter().next() else { return };
+        terminal.in_flight.insert(due.id);
+        let boot = terminal.boot;
+        let nonce = format!("nonce-{boot}-{}", self.rng.random_range(0..u64::MAX));
+        self.note_signed(&due.request);
+        if n == ADVERSARY && self.captured.len() < 50 {
+            self.captured.push(due.request.clone());
+        }
+        let (id, request, sent_ms) = (due.id, due.request, self.now_ms);
+        self.post(Message::ToMerchant { from: n, boot, id, nonce, request, sent_ms });
+        if n != ADVERSARY {
+            self.send_again_as_new(n, id);
         }
     }
 

@@ -39,12 +39,15 @@ async fn health_metrics_page_and_document() {
     shop.running.shutdown().await;
 }
 
+/// Method, path, content type, body; the status and the problem that are expected.
+type Row<'a> = (Method, &'a str, &'a str, Vec<u8>, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_a_problem_document() {
     let shop = Shop::open().await;
     let enrol = "/terminal/v1/enrolments/018bcfe5-6800-7707-8707-070707070707";
     let json = "application/json";
-    let rows: [(Method, &str, &str, Vec<u8>, u16, &str); 13] = [
+    let rows: [Row<'_>; 13] = [
         (Method::GET, "/nowhere", "", vec![], 404, "not_found"),
         (Method::GET, "/terminal/v1/nowhere", "", vec![], 404, "not_found"),
         (Method::DELETE, "/healthz", "", vec![], 405, "method_not_allowed"),
