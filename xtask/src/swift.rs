@@ -23,7 +23,7 @@ mount --bind "$merchant" "$root/merchant"
 mount -t tmpfs tmpfs "$root/tmp"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/tmp LANG=C.UTF-8 \
   LD_LIBRARY_PATH=/package/library WALKPAY_MERCHANT=/merchant/mock-merchant \
-  swift test --package-path /package --disable-sandbox -Xlinker -L/package/library
+  timeout --kill-after=10 900 swift test --package-path /package --disable-sandbox -Xlinker -L/package/library
 "#;
 
 /// Assembles the package and runs its tests against `merchant`.

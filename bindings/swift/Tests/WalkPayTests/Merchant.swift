@@ -10,6 +10,8 @@ final class Merchant {
     let user: String
     let enrolmentCode: String
     private let process = Process()
+    /// `waitUntilExit` needs the run loop of the thread that started the process; an async test changes threads.
+    private let ended = DispatchSemaphore(value: 0)
 
     init(folder: URL) throws {
         let output = Pipe()
@@ -18,6 +20,7 @@ final class Merchant {
             "serve", "--listen", "127.0.0.1:0", "--data", folder.path, "--demo", "--sim", "--no-qr",
         ]
         process.standardOutput = output
+        process.terminationHandler = { [ended] _ in ended.signal() }
         try process.run()
         var pending = ""
         func after(_ prefix: String) throws -> String {
@@ -37,9 +40,10 @@ final class Merchant {
         enrolmentCode = try after("enrolment code: ")
     }
 
+    /// By SIGKILL: a child inherits the signal mask of the worker thread that starts it, and those block SIGTERM.
     func stop() {
-        process.terminate()
-        process.waitUntilExit()
+        kill(process.processIdentifier, SIGKILL)
+        precondition(ended.wait(timeout: .now() + 30) == .success, "the merchant does not stop")
     }
 }
 
