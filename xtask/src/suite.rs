@@ -126,6 +126,7 @@ impl<'a> Run<'a> {
                 python: any(&[Part::Vectors, Part::Api, Part::Python]),
                 maven: any(&[Part::Kotlin]),
                 swift: any(&[Part::Swift]),
+                trace: any(&[Part::Rust]),
             },
         );
         Self { context, full, tools, generated: None }
@@ -143,6 +144,7 @@ impl<'a> Run<'a> {
             Part::Rust => {
                 // The tests start programs of the workspace, which `cargo test` alone does not build.
                 let built = self.cargo(BUILD, Runner::None)?;
+                ready(self.tools.trace.as_ref())?;
                 if built.success {
                     self.cargo(&["test", "--locked", "--no-fail-fast"], Runner::Cargo)
                 } else {

@@ -74,6 +74,8 @@ pub struct Tools {
     pub maven: Option<Prepared>,
     /// A root folder with a Swift toolchain in it.
     pub swift: Option<Prepared>,
+    /// `strace`, by which the crash tests see that flushes come before answers.
+    pub trace: Option<Prepared>,
 }
 
 /// Which tools to fetch.
@@ -83,6 +85,7 @@ pub struct Wanted {
     pub python: bool,
     pub maven: bool,
     pub swift: bool,
+    pub trace: bool,
 }
 
 impl Tools {
@@ -98,6 +101,7 @@ impl Tools {
             python: start(wanted.python, "Python environment", python),
             maven: start(wanted.maven, "Maven packages", maven),
             swift: start(wanted.swift, "Swift toolchain", swift),
+            trace: start(wanted.trace, "strace", trace),
         }
     }
 }
@@ -135,6 +139,11 @@ impl Apt {
 
 fn is_root() -> bool {
     quiet(command("id", Path::new("/")).arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+fn trace(_: &Context, apt: &Apt) -> Result<PathBuf> {
+    apt.need("strace", &["strace"])?;
+    Ok(PathBuf::from("strace"))
 }
 
 fn node(context: &Context, apt: &Apt) -> Result<PathBuf> {
