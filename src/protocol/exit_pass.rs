@@ -1,12 +1,13 @@
 //! Exit passes as they are shown and checked (A11): the pass, and beside it the device's signature over the pass's
 //! identifier and the present 30 seconds, so that a screenshot is worth nothing. Pure; a gate needs no network for it.
 //!
-//! The text of a presentation is `<exit pass JWS>~<pass presentation JWS>`, meant for a QR code at error level M.
+//! The text of a presentation is `walkpay-pass:<exit pass JWS>~<pass presentation JWS>`, meant for a QR code at error level M.
 
 use super::crypto::{Algorithm, PublicKey};
 use super::document::{ExitPass, KeySet, KeyUse, PassPresentation};
 use super::jws::{Document, Signed, assemble, signing_input, verify};
 use super::key_set::verify_by;
+use crate::barcode::EXIT_PASS_PREFIX;
 use crate::error::WalkpayError;
 use crate::id::{GateGroup, KeyId, MerchantId};
 use crate::time::Timestamp;
@@ -41,12 +42,12 @@ pub fn presentation_input(
 
 /// The text of the QR code: the pass as the merchant signed it, and the signed presentation.
 pub fn presentation_text(pass_jws: &str, input: &str, signature: &[u8]) -> String {
-    format!("{pass_jws}~{}", assemble(input, signature))
+    format!("{EXIT_PASS_PREFIX}{pass_jws}~{}", assemble(input, signature))
 }
 
 /// Whether a presentation opens a gate of `gate_group` at `now`. Whether the pass was spent before is the gate's memory.
 ///
-/// The checks in order: size; two parts; the pass as [`verify_by`] does with a key for passes at its `iat`; merchant; gate
+/// The checks in order: size; prefix and two parts; the pass as [`verify_by`] does with a key for passes at its `iat`; merchant; gate
 /// group; issued not in the future; lifetime; expiry; the presentation as [`verify`] does with the key that the pass is
 /// bound to; identifier of the pass; step.
 ///
@@ -66,8 +67,10 @@ pub fn verify_presentation(
     if text.len() > MAX_PRESENTATION {
         return Err(of_pass("size", "at most 2,331 bytes"));
     }
-    let (pass, presentation) =
-        text.split_once('~').ok_or_else(|| of_pass("form", "an exit pass and its presentation, joined by ~"))?;
+    let (pass, presentation) = text
+        .strip_prefix(EXIT_PASS_PREFIX)
+        .and_then(|text| text.split_once('~'))
+        .ok_or_else(|| of_pass("form", "walkpay-pass: and an exit pass and its presentation, joined by ~"))?;
     let signed: Signed<ExitPass> = verify_by(pass, keys, KeyUse::Pass, |pass: &ExitPass| pass.iat)?;
     check_pass(&signed.document, merchant, gate_group, now)?;
     let bound = signed
