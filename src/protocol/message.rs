@@ -146,6 +146,16 @@ pub struct SpentPasses {
     pub passes: Vec<SpentPass>,
 }
 
+/// `GET /gate/v1/groups/{group}/passes?after=N`: what gates of the group took in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SpentList {
+    /// In the order in which the merchant heard of them, at most 1,000.
+    pub passes: Vec<SpentPass>,
+    /// To be given as `after` next time.
+    pub cursor: u64,
+}
+
 /// A pass that a gate took in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
