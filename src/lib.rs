@@ -11,6 +11,8 @@ pub mod barcode;
 pub mod basket;
 pub mod catalogue;
 pub mod error;
+#[cfg(feature = "terminal")]
+pub mod gate;
 pub mod id;
 pub mod money;
 #[cfg(feature = "openapi")]

@@ -2,6 +2,7 @@
 
 pub mod catalogue_store;
 pub mod clock;
+pub mod gate_store;
 pub mod http;
 pub mod journal;
 pub mod keys;

@@ -2,7 +2,16 @@
 
 mod corpus;
 mod demo_store;
+mod fake_merchant;
+mod forgeries;
+mod forgery;
+mod gate;
+mod keys;
+mod protocol_docs;
+mod samples;
 mod session;
 mod support;
 mod tidy;
 mod trip;
+mod vectors;
+mod wire_corpus;
