@@ -95,7 +95,7 @@ impl CatalogueReader {
     }
 
     /// Articles whose name has words that begin with all words of `text`; shorter names first, at most `limit` (and at
-    /// most [`MAX_FOUND`]). Capitals and accents make no difference.
+    /// most 200). Capitals and accents make no difference.
     ///
     /// # Errors
     /// [`WalkpayError::InvalidInput`] when `text` has no letter or digit or more than 100 characters,
