@@ -193,7 +193,7 @@ fn maven(context: &Context, apt: &Apt) -> Result<PathBuf> {
         write("src/main/kotlin/One.kt", "fun one() = 1\n")?;
         write(
             "src/test/kotlin/OneTest.kt",
-            "class OneTest { @kotlin.test.Test fun one() = kotlin.test.assertEquals(1, one()) }\n",
+            "class OneTest { @kotlin.test.Test fun fetches() { kotlin.test.assertEquals(2, 1 + 1) } }\n",
         )?;
         let generated = folder.join("generated");
         fs::create_dir_all(&generated)?;
