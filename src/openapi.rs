@@ -51,11 +51,18 @@ impl PartialSchema for ReasonCode {
 }
 impl ToSchema for ReasonCode {}
 
+/// RFC 3339 in UTC, from 1970 on, only days that exist.
+const TIME: &str = concat!(
+    "^((19[7-9][0-9]|[2-9][0-9]{3})-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)",
+    "|(19(7[26]|8[048]|9[26])|[2-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[3579][26])00)-02-29)",
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{3})?Z$",
+);
+
 impl PartialSchema for Timestamp {
     fn schema() -> RefOr<Schema> {
         string()
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .pattern(Some("Z$"))
+            .pattern(Some(TIME))
             .examples(["2026-01-31T09:49:59.007Z"])
             .build()
             .into()

@@ -3,7 +3,8 @@
 //! [`faults`] and [`ACCOUNTS`] are the one table of them: `--help`, the README and the OpenAPI document are made from it.
 
 use crate::bank;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use walkpay::TripId;
@@ -142,7 +143,7 @@ pub struct Order {
     #[schema(example = "terminal_slow")]
     pub fault: String,
     /// How many requests or calls it strikes.
-    #[serde(default = "once")]
+    #[serde(default = "once", deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1000, default = 1, example = 1)]
     pub times: u32,
     /// Only for this operation: an `operationId` of the terminal API (`put_hold`, `put_attempt`, `events` …), or
@@ -154,9 +155,17 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trip_id: Option<TripId>,
     /// How long `terminal_slow` takes, in milliseconds.
-    #[serde(default = "one_second")]
+    #[serde(default = "one_second", deserialize_with = "whole")]
     #[schema(minimum = 0, maximum = 60000, default = 1000, example = 1)]
     pub delay_ms: u32,
+}
+
+/// A whole number, also where it is written as `2.0`: JSON Schema calls both integers.
+pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let integral = |f: &f64| f.fract() == 0.0 && (0.0..9.0e15).contains(f);
+    let whole = number.as_u64().or_else(|| number.as_f64().filter(integral).map(|f| f as u64));
+    whole.and_then(|n| T::try_from(n).ok()).ok_or_else(|| Error::custom("not a whole number in range"))
 }
 
 fn once() -> u32 {
@@ -173,9 +182,12 @@ pub enum OrderError {
     /// The table has no such name.
     #[error("fault must be a name of the table")]
     Unknown,
-    /// A number is out of range, or too many faults wait.
-    #[error("times is 1 to 1000, delay_ms 0 to 60000, operation at most 40 characters; at most 100 orders wait")]
+    /// A number is out of range.
+    #[error("times is 1 to 1000, delay_ms 0 to 60000, operation at most 40 characters")]
     Limit,
+    /// Too many faults wait.
+    #[error("at most 100 faults wait: disarm them with DELETE")]
+    Full,
 }
 
 /// The faults that are armed in one server.
@@ -198,12 +210,12 @@ impl Faults {
         if let Some(fault) = bank::Fault::parse(&order.fault) {
             let armed =
                 bank::faults::Armed { fault, times: order.times, operation: order.operation, trip_id: order.trip_id };
-            return if self.bank.arm(armed) { Ok(()) } else { Err(OrderError::Limit) };
+            return if self.bank.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
         let (fault, _, _) = Fault::TABLE.iter().find(|(_, name, _)| *name == order.fault).ok_or(OrderError::Unknown)?;
         let mut armed = self.lock();
         if armed.len() >= MAX_ARMED {
-            return Err(OrderError::Limit);
+            return Err(OrderError::Full);
         }
         armed.push((*fault, order));
         Ok(())
@@ -318,10 +330,13 @@ mod tests {
             assert_eq!(faults.arm(order(json)), Err(error), "{json}");
         }
         (0..MAX_ARMED).for_each(|_| faults.arm(order(r#"{"fault":"terminal_slow"}"#)).unwrap());
-        assert_eq!(faults.arm(order(r#"{"fault":"terminal_slow"}"#)), Err(OrderError::Limit));
+        assert_eq!(faults.arm(order(r#"{"fault":"terminal_slow"}"#)), Err(OrderError::Full));
         faults.clear();
         assert!(faults.armed().is_empty());
-        assert!(serde_json::from_str::<Order>(r#"{"fault":"bank_slow","tims":1}"#).is_err());
+        for bad in [r#""tims":1"#, r#""times":1.5"#, r#""times":-1"#, r#""times":1e300"#, r#""times":"1""#] {
+            assert!(serde_json::from_str::<Order>(&format!(r#"{{"fault":"bank_slow",{bad}}}"#)).is_err(), "{bad}");
+        }
+        assert_eq!(order(r#"{"fault":"bank_slow","times":2.0}"#).times, 2);
     }
 
     #[test]

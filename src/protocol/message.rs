@@ -38,6 +38,10 @@ pub struct EnrolmentRequest {
     /// The one-time code.
     pub code: String,
     /// For people: how the device calls itself (at most 80 characters).
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]{0,80}$", example = "Ann's phone")
+    )]
     pub device_label: String,
     /// The proof, signed with the request key.
     pub request_proof: String,

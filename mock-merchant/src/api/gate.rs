@@ -3,7 +3,7 @@
 use super::App;
 use super::auth::Gate;
 use super::body::Json as Body;
-use super::params::{Path, Query};
+use super::params::{Path, Query, bounded};
 use super::problem::Refusal;
 use crate::domain::{Answer, Command, Query as Ask};
 use axum::Json;
@@ -51,14 +51,15 @@ pub struct After {
     params(("group" = GateGroup, Path, description = "The gates that share a list"), After),
     security(("gate_token" = [])),
     responses((status = 200, description = "In the order of revocation", body = Revocations,
-        links(("next" = (operation_id = "revocations", parameters(("after" = "$response.body#/cursor"))))))))]
+        links(("next" = (operation_id = "revocations", parameters(("after" = "$response.body#/cursor")))))),
+        (status = 422, description = "`invalid_value`")))]
 pub async fn revocations(
     State(app): State<Arc<App>>,
     Gate(own): Gate,
     Path(group): Path<GateGroup>,
     Query(After { after }): Query<After>,
 ) -> Result<Json<Revocations>, Refusal> {
-    match app.ask(own, Ask::Revocations { group, after: bounded(after) }).await? {
+    match app.ask(own, Ask::Revocations { group, after: bounded(after)? }).await? {
         Answer::Revocations(answer) => Ok(Json(answer)),
         _ => Err(unexpected()),
     }
@@ -93,22 +94,18 @@ pub async fn spend_passes(
     params(("group" = GateGroup, Path, description = "The gates that share a list"), After),
     security(("gate_token" = [])),
     responses((status = 200, description = "In the order in which the merchant heard of them", body = SpentPage,
-        links(("next" = (operation_id = "spent_passes", parameters(("after" = "$response.body#/cursor"))))))))]
+        links(("next" = (operation_id = "spent_passes", parameters(("after" = "$response.body#/cursor")))))),
+        (status = 422, description = "`invalid_value`")))]
 pub async fn spent_passes(
     State(app): State<Arc<App>>,
     Gate(own): Gate,
     Path(group): Path<GateGroup>,
     Query(After { after }): Query<After>,
 ) -> Result<Json<SpentPage>, Refusal> {
-    match app.ask(own, Ask::SpentSince { group, after: bounded(after) }).await? {
+    match app.ask(own, Ask::SpentSince { group, after: bounded(after)? }).await? {
         Answer::SpentSince(list) => Ok(Json(SpentPage { passes: list.passes, cursor: list.cursor })),
         _ => Err(unexpected()),
     }
-}
-
-/// A cursor that the database can hold; there is nothing after a higher one.
-fn bounded(after: u64) -> u64 {
-    after.min(i64::MAX.unsigned_abs())
 }
 
 fn unexpected() -> Refusal {

@@ -57,6 +57,9 @@ pub fn finished(document: utoipa::openapi::OpenApi) -> String {
     if let Some(arm) = document.pointer_mut("/paths/~1sim~1v1~1faults/post") {
         arm["description"] = Value::String(sim::markdown());
     }
+    if let Some(name) = document.pointer_mut("/components/schemas/Order/properties/fault") {
+        name["enum"] = sim::faults().map(|fault| Value::from(fault.name)).collect();
+    }
     if let Some(paths) = document["paths"].as_object_mut() {
         for operations in paths.values_mut() {
             let Some(operations) = operations.as_object_mut() else { continue };

@@ -3,7 +3,7 @@
 use super::App;
 use super::body::Json as Body;
 use super::problem::Refusal;
-use crate::sim::{self, FaultRow, Faults, Order};
+use crate::sim::{self, FaultRow, Faults, Order, OrderError, whole};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -37,6 +37,7 @@ pub struct ClockState {
 #[serde(deny_unknown_fields)]
 pub struct Advance {
     /// Milliseconds, at most 400 days at once; the whole offset stays below ten years.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 0, maximum = 34_560_000_000_i64, example = 1)]
     advance_ms: u64,
 }
@@ -60,7 +61,10 @@ pub async fn arm_fault(
     State(app): State<Arc<App>>,
     Body(order): Body<Order>,
 ) -> Result<(StatusCode, Json<FaultTable>), Refusal> {
-    faults(&app)?.arm(order).map_err(|e| Refusal::new(ProblemCode::InvalidValue, format!("Expected: {e}.")))?;
+    faults(&app)?.arm(order).map_err(|e| match e {
+        OrderError::Full => Refusal::new(ProblemCode::RateLimited, format!("Expected: {e}.")),
+        _ => Refusal::new(ProblemCode::InvalidValue, format!("Expected: {e}.")),
+    })?;
     list_faults(State(app)).await.map(|table| (StatusCode::CREATED, table))
 }
 

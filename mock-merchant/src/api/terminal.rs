@@ -3,7 +3,7 @@
 use super::App;
 use super::auth::{Signed, SignedBy, SignedEmpty};
 use super::body::Json as Body;
-use super::params::{Path, Query};
+use super::params::{Path, Query, bounded};
 use super::problem::Refusal;
 use crate::domain::{Answer, Caller, Command, Query as Ask};
 use crate::sim::Fault;
@@ -112,7 +112,7 @@ pub async fn put_hold(
 #[utoipa::path(put, path = "/terminal/v1/trips/{trip_id}/attempts/{attempt}", operation_id = "put_attempt", tag = "terminal",
     params(
         ("trip_id" = TripId, Path, description = "The visit, made on the device"),
-        ("attempt" = u32, Path, description = "1, 2, … within the trip", minimum = 1, maximum = 1000)),
+        ("attempt" = u32, Path, description = "1, 2, … within the trip", minimum = 1)),
     request_body = AttemptPut, security(("device_signature" = [])),
     responses(
         (status = 201, description = "Recorded", body = Recorded,
@@ -170,10 +170,11 @@ pub async fn events(
     Query(cursor): Query<Cursor>,
     SignedEmpty(device): SignedEmpty,
 ) -> Result<Response, Refusal> {
-    if cursor.wait > MAX_WAIT_SECONDS || cursor.after > i64::MAX.unsigned_abs() {
-        let detail = format!("wait is at most {MAX_WAIT_SECONDS} seconds, after at most 2^63 - 1.");
+    if cursor.wait > MAX_WAIT_SECONDS {
+        let detail = format!("wait is at most {MAX_WAIT_SECONDS} seconds.");
         return Err(Refusal::new(ProblemCode::InvalidValue, detail));
     }
+    let cursor = Cursor { after: bounded(cursor.after)?, ..cursor };
     let again = app.sim.as_ref().is_some_and(|faults| faults.strikes(Fault::EventsAgain, "events").is_some());
     let after = if again { 0 } else { cursor.after };
     let events = match cursor.wait {
@@ -232,14 +233,15 @@ pub struct Base {
 /// The signed manifest of a store's newest catalogue revision.
 #[utoipa::path(get, path = "/terminal/v1/stores/{store_id}/catalogue", operation_id = "catalogue_manifest", tag = "terminal",
     params(("store_id" = StoreId, Path, description = "The store"), Base), security(("device_signature" = [])),
-    responses((status = 200, description = "The manifest; its `base` says whether the data is a delta", body = CatalogueAnswer)))]
+    responses((status = 200, description = "The manifest; its `base` says whether the data is a delta", body = CatalogueAnswer),
+        (status = 422, description = "`invalid_value`")))]
 pub async fn catalogue_manifest(
     State(app): State<Arc<App>>,
     Path(store_id): Path<StoreId>,
     Query(Base { base }): Query<Base>,
     SignedEmpty(device): SignedEmpty,
 ) -> Result<Json<CatalogueAnswer>, Refusal> {
-    match app.ask(device.caller(), Ask::Manifest { store_id, base }).await? {
+    match app.ask(device.caller(), Ask::Manifest { store_id, base: base.map(bounded).transpose()? }).await? {
         Answer::Manifest(answer) => Ok(Json(answer)),
         _ => Err(unexpected()),
     }
@@ -253,14 +255,20 @@ pub async fn catalogue_manifest(
         Base),
     security(("device_signature" = [])),
     responses((status = 200, description = "The rows, whose SHA-256 the manifest carries", body = String,
-        content_type = "application/x-ndjson")))]
+        content_type = "application/x-ndjson"), (status = 422, description = "`invalid_value`")))]
 pub async fn catalogue_data(
     State(app): State<Arc<App>>,
     Path((store_id, revision)): Path<(StoreId, u64)>,
     Query(Base { base }): Query<Base>,
     SignedEmpty(device): SignedEmpty,
 ) -> Result<Response, Refusal> {
-    match app.ask(device.caller(), Ask::CatalogueData { store_id, revision, base }).await? {
+    match app
+        .ask(
+            device.caller(),
+            Ask::CatalogueData { store_id, revision: bounded(revision)?, base: base.map(bounded).transpose()? },
+        )
+        .await?
+    {
         Answer::CatalogueData(data) => {
             let bytes = axum::body::Bytes::from_owner(Shared(data));
             Ok(([(CONTENT_TYPE, "application/x-ndjson")], bytes).into_response())
