@@ -82,6 +82,12 @@ fn help_tells_everything() {
 }
 
 #[test]
+fn the_readme_has_the_table_of_faults() {
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    assert!(readme.contains(&mock_merchant::sim::markdown()), "`mock-merchant faults` prints the table");
+}
+
+#[test]
 fn rules_of_deployment() {
     let folder = tempdir().unwrap();
     let data = folder.path().join("data");
