@@ -84,7 +84,7 @@ fn help_tells_everything() {
 #[test]
 fn the_readme_has_the_table_of_faults() {
     let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
-    assert!(readme.contains(&mock_merchant::sim::markdown()), "`mock-merchant faults` prints the table");
+    assert!(readme.contains(&mock_merchant::sim::markdown()), "the table is what `mock_merchant::sim::markdown` makes");
 }
 
 #[test]
