@@ -1,11 +1,13 @@
 //! One binary for all tests that need more than one crate or the tree itself; a module per subject.
 
+mod attacks;
 mod corpus;
 mod demo_store;
 mod fake_merchant;
 mod forgeries;
 mod forgery;
 mod gate;
+mod hand;
 mod keys;
 mod protocol_docs;
 mod samples;
