@@ -20,12 +20,12 @@ use walkpay::protocol::jws::peek;
 use walkpay::protocol::message::*;
 use walkpay::{DeviceId, Money, StoreId, Sub, Timestamp, WalkpayError};
 
-async fn code(shop: &Shop, user: &str) -> EnrolmentCode {
+async fn new_code(shop: &Shop, user: &str) -> EnrolmentCode {
     EnrolmentCode::parse(&shop.code(user).await).unwrap()
 }
 
 async fn enrolled(shop: &Shop, user: &str, seed: u8) -> Hand {
-    Hand::enrol(&code(shop, user).await, seed).await
+    Hand::enrol(&new_code(shop, user).await, seed).await
 }
 
 /// A device of bob's, the catalogue, and an article without deposit, age limit or promotion.
@@ -149,13 +149,14 @@ async fn documents_of_others_are_refused_and_leave_nothing() {
     let hold = hand.hold(trip, 5_000).await;
     let (summary, lines, _) = hand.basket(&goods, trip, 1, Some(hold), &[(gtin, 2)]);
 
+    let other_type = hand.hold_request(trip, 5_000);
     let by = |key: &TestKey| key.jws(&summary);
     let signatures = [
         ("another device's key", by(&same_user.consent_key)),
         ("another user's key", by(&other_user.consent_key)),
         ("the request key", by(&hand.request_key)),
         ("an unknown key under this name", forged(&summary, &TestKey::ed25519(0x66), &hand.consent_key)),
-        ("a document of another type", hand.consent_key.jws(&hand.hold_request(trip, 5_000))),
+        ("a document of another type", hand.consent_key.jws(&other_type)),
     ];
     for (name, jws) in signatures {
         let answer = hand.submit_jws(trip, 1, &jws, &lines).await;
@@ -305,7 +306,7 @@ async fn another_document_under_a_known_identifier_or_number_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn enrolment_codes_nonces_and_proofs_work_once_and_for_one_device() {
     let shop = Shop::open().await;
-    let code = code(&shop, "bob").await;
+    let code = new_code(&shop, "bob").await;
     let http = client();
     let begin = unsigned("POST", "/terminal/v1/enrolments".into(), Vec::new());
     let start = async || send(&http, &code.url, &begin).await.read::<EnrolmentStart>();
@@ -349,7 +350,7 @@ async fn enrolment_codes_nonces_and_proofs_work_once_and_for_one_device() {
     let other = DeviceId::new(now(), random());
     let other_keys = (&TestKey::new(Algorithm::Ed25519, 2), &TestKey::new(Algorithm::Es256, 2));
     assert_eq!(problem(&enrolment(&code, &start().await, other, other_keys)).await, "code_invalid");
-    let second_code = code(&shop, "alice").await;
+    let second_code = new_code(&shop, "alice").await;
     assert_eq!(problem(&enrolment(&second_code, &two, other, other_keys)).await, "nonce_invalid");
     shop.merchant.shutdown().await;
 }
@@ -391,7 +392,7 @@ async fn an_exit_pass_opens_its_own_gates_once_and_only_when_shown() {
         other => panic!("{other:?}"),
     };
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (url, root_kid) = (hand.url.clone(), code(&shop, "bob").await.root_kid);
+    let (url, root_kid) = (hand.url.clone(), new_code(&shop, "bob").await.root_kid);
     let open = async |folder: usize, token: &str| {
         let url = url.clone();
         let reached = GateMerchant { url, token: token.to_owned(), extra_roots_pem: None, pins: Vec::new() };
