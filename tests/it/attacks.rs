@@ -12,11 +12,11 @@ use walkpay::api::{Gate, GateConfig, GateDecision, GateMerchant};
 use walkpay::barcode::Gtin;
 use walkpay::basket::Quantity;
 use walkpay::catalogue::SaleKind;
-use walkpay::protocol::crypto::{Algorithm, digest};
+use walkpay::protocol::crypto::{Algorithm, base64url, digest};
 use walkpay::protocol::document::*;
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::exit_pass::{presentation_input, presentation_text, verify_presentation};
-use walkpay::protocol::jws::peek;
+use walkpay::protocol::jws::{Document, peek};
 use walkpay::protocol::message::*;
 use walkpay::{DeviceId, Money, StoreId, Sub, Timestamp, WalkpayError};
 
@@ -151,7 +151,15 @@ async fn documents_of_others_are_refused_and_leave_nothing() {
 
     let other_type = hand.hold_request(trip, 5_000);
     let by = |key: &TestKey| key.jws(&summary);
+    let payload = serde_json::to_vec(&summary).unwrap();
+    let honest_header = hand.consent_key.header(BasketSummary::TYP);
+    let under_alg = |alg: &str| honest_header.replace("\"ES256\"", &format!("\"{alg}\""));
+    let unsigned_jws = format!("{}.{}.", base64url(under_alg("none").as_bytes()), base64url(&payload));
     let signatures = [
+        ("no algorithm and no signature", unsigned_jws),
+        ("no algorithm", hand.consent_key.raw_jws(&under_alg("none"), &payload)),
+        ("the algorithm of another kind of key", hand.consent_key.raw_jws(&under_alg("Ed25519"), &payload)),
+        ("a shared secret's algorithm", hand.consent_key.raw_jws(&under_alg("HS256"), &payload)),
         ("another device's key", by(&same_user.consent_key)),
         ("another user's key", by(&other_user.consent_key)),
         ("the request key", by(&hand.request_key)),

@@ -2,17 +2,25 @@
 
 use crate::keys::TestKey;
 use crate::samples::{self, now};
-use axum::extract::{Path, State};
+use crate::support::PATIENCE;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use walkpay::api::{Terminal, TerminalConfig, memory_vault};
-use walkpay::protocol::document::{EnrolmentGrant, EnrolmentProof, KeySet, StoreInfo};
+use walkpay::protocol::crypto::Algorithm;
+use walkpay::protocol::document::{
+    ClockStatement, EnrolmentGrant, EnrolmentProof, EventBody, EventDocument, KeyEntry, KeySet, KeyUse, StoreInfo,
+};
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::jws::peek;
+use walkpay::session::{HostEvent, HostEventKind};
 use walkpay::{Currency, DeviceId, MerchantId, StoreId, Timestamp, UserName};
 
 type MakeGrant = fn(&mut EnrolmentGrant);
@@ -26,6 +34,9 @@ struct Lie {
     signer: TestKey,
     alter: MakeGrant,
     codes_seen: AtomicU32,
+    /// The device that enrolled, and the log that it is shown: entries that are signed with one of these.
+    device: Mutex<Option<DeviceId>>,
+    log: Mutex<(EventBody, TestKey)>,
 }
 
 fn keys() -> KeySet {
@@ -44,6 +55,8 @@ fn honest() -> Lie {
         signer: samples::results_key(),
         alter: |_| {},
         codes_seen: AtomicU32::new(0),
+        device: Mutex::new(None),
+        log: Mutex::new((EventBody::DeviceConfirmed {}, samples::results_key())),
     }
 }
 
@@ -79,6 +92,7 @@ async fn enrol(State(lie): State<Arc<Lie>>, Path(device): Path<String>, Json(bod
         issued_at: now(),
     };
     (lie.alter)(&mut grant);
+    *lie.device.lock().unwrap() = Some(grant.device_id);
     Json(json!({ "grant": lie.signer.jws(&grant) }))
 }
 
@@ -86,28 +100,65 @@ async fn key_set(State(lie): State<Arc<Lie>>) -> Json<Value> {
     Json(json!({ "key_set": lie.root.jws(&lie.keys) }))
 }
 
-/// Enrols a new terminal at this merchant: the error's code, or nothing; and whether the merchant saw the code.
-async fn try_to_enrol(lie: Lie) -> (String, bool) {
-    let lie = Arc::new(lie);
+/// The log has one entry; its page is honest but for that. Whoever waits for more is answered late.
+async fn events(
+    State(lie): State<Arc<Lie>>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Json<Value> {
+    let device_id = lie.device.lock().unwrap().unwrap();
+    if query["after"] != "0" {
+        tokio::time::sleep(Duration::from_secs(query["wait"].parse().unwrap())).await;
+        return Json(json!({ "events": [], "clock": "" }));
+    }
+    let input = headers["signature-input"].to_str().unwrap();
+    let nonce = input.split_once("nonce=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0.to_owned();
+    let clock = ClockStatement { merchant_id: samples::merchant(), device_id, nonce, now: now() };
+    let (body, signer) = &*lie.log.lock().unwrap();
+    let body = serde_json::to_value(body).unwrap();
+    let event = EventDocument {
+        iss: samples::merchant(),
+        aud: device_id,
+        sub: samples::sub(),
+        seq: 1,
+        kind: body["kind"].as_str().unwrap().to_owned(),
+        body: body["body"].clone(),
+        issued_at: now(),
+    };
+    Json(json!({ "events": [signer.jws(&event)], "clock": samples::results_key().jws(&clock) }))
+}
+
+/// The address of this merchant.
+async fn serve(lie: Arc<Lie>) -> (String, JoinHandle<std::io::Result<()>>) {
     let router = Router::new()
         .route("/terminal/v1/enrolments", post(begin))
         .route("/terminal/v1/enrolments/{device}", put(enrol))
         .route("/terminal/v1/keys", get(key_set))
-        .with_state(lie.clone());
+        .route("/terminal/v1/events", get(events))
+        .with_state(lie);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, tokio::spawn(async move { axum::serve(listener, router).await }))
+}
+
+/// Enrols a new terminal at this merchant: the error's code, or nothing; and whether the merchant saw the code.
+async fn try_to_enrol(lie: Lie) -> (String, bool) {
+    let lie = Arc::new(lie);
+    let (url, server) = serve(lie.clone()).await;
     let folder = tempfile::tempdir().unwrap();
     let config = TerminalConfig::new(folder.path().to_str().unwrap());
     let terminal = Terminal::open(config, memory_vault().unwrap()).await.unwrap();
-    let pinned = samples::root_key().kid();
-    let code = EnrolmentCode::new(samples::merchant(), "0123456789ABCDEF", pinned.as_str(), &url).unwrap();
-    let outcome = terminal.enrol(code.to_text(), None, None).await;
+    let outcome = terminal.enrol(code(&url), None, None).await;
     let users = terminal.users().await.unwrap().len();
     assert_eq!(users, usize::from(outcome.is_ok()), "whom a liar introduces is nobody");
     terminal.shutdown().await.unwrap();
     server.abort();
     (outcome.err().map(|e| e.code()).unwrap_or_default(), lie.codes_seen.load(Ordering::SeqCst) > 0)
+}
+
+fn code(url: &str) -> String {
+    let pinned = samples::root_key().kid();
+    EnrolmentCode::new(samples::merchant(), "0123456789ABCDEF", pinned.as_str(), url).unwrap().to_text()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,4 +203,46 @@ async fn answers_by_a_wrong_retired_or_not_yet_valid_key_are_not_believed() {
     for (name, lie, expected) in rows {
         assert_eq!(try_to_enrol(lie).await, (expected.into(), true), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_by_a_wrong_retired_or_not_yet_valid_key_have_no_effect() {
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let retired = || TestKey::new(Algorithm::Ed25519, 0x41);
+    let early = || TestKey::new(Algorithm::Ed25519, 0x42);
+    let mut set = keys();
+    let entry = |key: TestKey, nbf, exp| KeyEntry { key: key.public().clone(), usage: KeyUse::Results, nbf, exp };
+    set.keys.push(entry(retired(), now().minus(hour), now().minus(minute)));
+    set.keys.push(entry(early(), now().plus(hour), now().plus(2 * hour)));
+    let rows = [
+        (TestKey::ed25519(0x66), "kid"),
+        (samples::request_key(), "kid"),
+        (samples::pass_key(), "key_use"),
+        (retired(), "key_retired"),
+        (early(), "key_not_yet_valid"),
+    ];
+    for (signer, expected) in rows {
+        let frozen = Mutex::new((EventBody::DeviceFrozen {}, signer));
+        let lie = Arc::new(Lie { keys: set.clone(), log: frozen, ..honest() });
+        let (url, server) = serve(lie.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = TerminalConfig::new(folder.path().to_str().unwrap());
+        let terminal = Terminal::open(config, memory_vault().unwrap()).await.unwrap();
+        terminal.enrol(code(&url), None, None).await.unwrap();
+        terminal.sign_in(UserName::parse("ada").unwrap()).await.unwrap();
+        let first = told(&terminal, 0).await;
+        let HostEventKind::Distrusted { check, .. } = &first.kind else { panic!("{first:?}") };
+        assert_eq!(check, expected);
+        // The same number of the log, by the right key, is believed.
+        *lie.log.lock().unwrap() = (EventBody::DeviceConfirmed {}, samples::results_key());
+        terminal.forward_now().await.unwrap();
+        let second = told(&terminal, first.number).await;
+        assert_eq!(second.kind, HostEventKind::DeviceConfirmed, "after {expected}");
+        terminal.shutdown().await.unwrap();
+        server.abort();
+    }
+}
+
+async fn told(terminal: &Terminal, after: u64) -> HostEvent {
+    terminal.next_event(after, PATIENCE).await.unwrap().expect("an event in time")
 }
