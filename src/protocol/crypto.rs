@@ -116,6 +116,44 @@ impl PublicKey {
             }
         }
     }
+
+    /// The one form in which a signature of this key is put into a document. Of the two ES256 signatures R ‖ S and R ‖ n−S, which
+    /// anybody can turn into each other, it is the one with the lower S. Needs no secret, so that hardware keys may give
+    /// either.
+    pub fn canonical(&self, signature: &[u8]) -> Vec<u8> {
+        let mut out = signature.to_vec();
+        if let (Algorithm::Es256, Some((_, s))) = (self.algorithm, out.split_at_mut_checked(32))
+            && s.len() == 32
+            && !is_low(s)
+        {
+            let mut borrow = false;
+            for (digit, of_order) in s.iter_mut().zip(P256_ORDER).rev() {
+                let (less, under) = of_order.overflowing_sub(*digit);
+                let (less, under_again) = less.overflowing_sub(u8::from(borrow));
+                (*digit, borrow) = (less, under || under_again);
+            }
+        }
+        out
+    }
+
+    /// Whether a signature that verifies has the form of [`PublicKey::canonical`].
+    pub fn is_canonical(&self, signature: &[u8]) -> bool {
+        self.algorithm != Algorithm::Es256 || signature.get(32..).is_some_and(is_low)
+    }
+}
+
+/// The order of P-256 (FIPS 186-5, SP 800-186 §3.2.1.3), and half of it.
+const P256_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+const P256_HALF_ORDER: [u8; 32] = [
+    0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xde, 0x73, 0x7d,
+    0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
+];
+
+fn is_low(s: &[u8]) -> bool {
+    *s <= P256_HALF_ORDER[..]
 }
 
 /// The public part of a key as JSON (RFC 7517); an interchange form, checked by [`Jwk::to_key`].
@@ -215,6 +253,27 @@ pub fn from_base64url(field: &str, text: &str) -> Result<Vec<u8>, WalkpayError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_es256_signature_has_one_form() {
+        let key = PublicKey { algorithm: Algorithm::Es256, bytes: Vec::new() };
+        let of = |s: [u8; 32]| [[7; 32], s].concat();
+        let mut one = [0; 32];
+        one[31] = 1;
+        let mut order_less_one = P256_ORDER;
+        order_less_one[31] -= 1;
+        assert_eq!(key.canonical(&of(order_less_one)), of(one));
+        // n = 2 · half + 1: what comes after half is the other form of half.
+        let mut above = P256_HALF_ORDER;
+        above[31] += 1;
+        assert_eq!(key.canonical(&of(above)), of(P256_HALF_ORDER));
+        assert!(key.is_canonical(&of(P256_HALF_ORDER)) && !key.is_canonical(&of(above)));
+        assert_eq!(key.canonical(&of(P256_HALF_ORDER)), of(P256_HALF_ORDER));
+        assert_eq!(key.canonical(b"short"), b"short");
+        let other = PublicKey { algorithm: Algorithm::Ed25519, bytes: Vec::new() };
+        assert_eq!(other.canonical(&of(order_less_one)), of(order_less_one));
+        assert!(other.is_canonical(&of(order_less_one)));
+    }
 
     #[test]
     fn thumbprint_of_rfc_8037_appendix_a_3() {

@@ -53,7 +53,7 @@ pub fn presentation_text(pass_jws: &str, input: &str, signature: &[u8]) -> Strin
 ///
 /// # Errors
 /// [`WalkpayError::Untrusted`]. With the exit pass as document: `size`, `form`, `header`, `typ`, `kid`, `alg`, `signature`,
-/// `payload`, `key_use`, `key_not_yet_valid`, `key_retired`, `merchant`, `gate_group`, `not_yet_valid`, `lifetime`, `expired`,
+/// `low_s`, `payload`, `key_use`, `key_not_yet_valid`, `key_retired`, `merchant`, `gate_group`, `not_yet_valid`, `lifetime`, `expired`,
 /// `cnf`. With the presentation as document: those of [`verify`] (`kid`: it is signed by another device), `jti`, `step` (a
 /// screenshot, or a clock that is wrong).
 pub fn verify_presentation(

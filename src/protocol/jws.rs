@@ -67,10 +67,11 @@ impl<D> Signed<D> {
 /// Verifies a compact JWS of type `D` with the key that `find` gives for its `kid`.
 ///
 /// The checks in order: size; three parts; header of exactly three members; `typ`; `kid` known; `alg` the one that the
-/// key is pinned to; signature; payload.
+/// key is pinned to; signature; the one form of an ES256 signature ([`PublicKey::canonical`]), so that nobody can make another text of
+/// a document; payload.
 ///
 /// # Errors
-/// [`WalkpayError::Untrusted`] with `check` one of `size`, `form`, `header`, `typ`, `kid`, `alg`, `signature`, `payload`.
+/// [`WalkpayError::Untrusted`] with `check` one of `size`, `form`, `header`, `typ`, `kid`, `alg`, `signature`, `low_s`, `payload`.
 pub fn verify<'k, D: Document>(
     jws: &str,
     find: impl FnOnce(&KeyId) -> Option<&'k PublicKey>,
@@ -86,6 +87,9 @@ pub fn verify<'k, D: Document>(
     }
     if !key.verifies(parts.signed.as_bytes(), &parts.signature) {
         return Err(fail("signature", "a signature over exactly these bytes"));
+    }
+    if !key.is_canonical(&parts.signature) {
+        return Err(fail("low_s", "an ES256 signature whose S is at most half of the order of P-256"));
     }
     let document = serde_json::from_slice(&parts.payload).map_err(|e| fail("payload", &json_problem(&e)))?;
     Ok(Signed { document, kid: parts.header.kid, jws: jws.to_owned() })

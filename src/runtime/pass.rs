@@ -28,7 +28,8 @@ pub(crate) async fn show_pass(handle: &Handle, trip_id: TripId) -> Result<PassTo
     let kid = signer.public.key_id();
     let algorithm = signer.public.algorithm();
     let input = presentation_input(&pass, algorithm, &kid, at)?;
-    let signature = sign(signer, SigningPurpose::ExitPass, input.clone()).await?;
+    let key = signer.public.clone();
+    let signature = key.canonical(&sign(signer, SigningPurpose::ExitPass, input.clone()).await?);
     let step_ms = u64::try_from(STEP.as_millis()).unwrap_or(u64::MAX).max(1);
     let into = at.as_millis().unsigned_abs() % step_ms;
     let text = presentation_text(&jws, &input, &signature);

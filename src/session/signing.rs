@@ -237,13 +237,13 @@ pub(super) fn submit_rotation(device: &Device, signatures: [&[u8]; 3], now: &Now
     Ok(Draft::one(device, now, fact, Reply::Submitted(waiting.seq)))
 }
 
-/// The finished JWS.
+/// The finished JWS, by a signature in either form.
 pub(super) fn finish(key: &PublicKey, input: &str, signature: &[u8]) -> Result<String, WalkpayError> {
     if !key.verifies(input.as_bytes(), signature) {
         let detail = format!("the signature is not one by key {} over what was to be signed", key.key_id());
         return Err(WalkpayError::Key { detail });
     }
-    Ok(assemble(input, signature))
+    Ok(assemble(input, &key.canonical(signature)))
 }
 
 fn prepared<D: Document>(

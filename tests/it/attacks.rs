@@ -1,6 +1,7 @@
 //! Attacks over real HTTP on a real merchant, and a fake merchant's on terminals. What comes of each is read from answers
 //! and events.
 
+use crate::forgeries::other_form;
 use crate::hand::{Call, Goods, Hand, client, enrolment, forged, new_trip, random, send, unsigned};
 use crate::keys::TestKey;
 use crate::samples::now;
@@ -12,7 +13,7 @@ use walkpay::api::{Gate, GateConfig, GateDecision, GateMerchant};
 use walkpay::barcode::Gtin;
 use walkpay::basket::Quantity;
 use walkpay::catalogue::SaleKind;
-use walkpay::protocol::crypto::{Algorithm, base64url, digest};
+use walkpay::protocol::crypto::{Algorithm, base64url, digest, from_base64url};
 use walkpay::protocol::document::*;
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::exit_pass::{presentation_input, presentation_text, verify_presentation};
@@ -151,6 +152,7 @@ async fn documents_of_others_are_refused_and_leave_nothing() {
 
     let other_type = hand.hold_request(trip, 5_000);
     let by = |key: &TestKey| key.jws(&summary);
+    let honest = by(&hand.consent_key);
     let payload = serde_json::to_vec(&summary).unwrap();
     let honest_header = hand.consent_key.header(BasketSummary::TYP);
     let under_alg = |alg: &str| honest_header.replace("\"ES256\"", &format!("\"{alg}\""));
@@ -170,6 +172,10 @@ async fn documents_of_others_are_refused_and_leave_nothing() {
         let answer = hand.submit_jws(trip, 1, &jws, &lines).await;
         assert_eq!((answer.status, answer.problem().as_str()), (422, "document_invalid"), "{name}");
     }
+    let (input, signature) = honest.rsplit_once('.').unwrap();
+    let other = other_form(&from_base64url("signature", signature).unwrap());
+    let answer = hand.submit_jws(trip, 1, &format!("{input}.{other}"), &lines).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (422, "document_invalid"), "another text of the same");
     let flipped = |part: usize| {
         let jws = by(&hand.consent_key);
         let mut parts: Vec<String> = jws.split('.').map(str::to_owned).collect();

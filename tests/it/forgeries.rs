@@ -45,6 +45,10 @@ pub fn of(sample: &Sample, key: &TestKey, other: &TestKey) -> Vec<Forgery> {
     add("the other alphabet", format!("{header}.{payload}.{}", "+/".repeat(43)), "form");
     add("oversized", format!("{header}.{}.{signature}", "A".repeat(MAX_JWS)), "size");
 
+    if key.algorithm() == Algorithm::Es256 {
+        add("the other form of the signature", format!("{header}.{payload}.{}", other_form(&decoded(signature))), "low_s");
+    }
+
     // What is said in the header, signed by the right key: only the form of the header can be wrong.
     let signed_header = |text: String| key.raw_jws(&text, &raw_payload);
     let alg = format!(r#""alg":"{}""#, key.algorithm().name());
@@ -102,6 +106,13 @@ pub fn of(sample: &Sample, key: &TestKey, other: &TestKey) -> Vec<Forgery> {
     add("not UTF-8", key.raw_jws(&raw_header, b"{\"merchant_id\":\"\xff\"}"), "payload");
     add("nested too deeply", key.raw_jws(&raw_header, "[".repeat(20_000).as_bytes()), "payload");
     all
+}
+
+/// R ‖ n−S of a signature R ‖ S, which verifies just as well.
+pub fn other_form(signature: &[u8]) -> String {
+    let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
+    let other = p256::ecdsa::Signature::from_scalars(signature.r(), -signature.s()).unwrap();
+    base64url(&other.to_bytes())
 }
 
 /// Another value of the same kind.

@@ -63,13 +63,17 @@ impl TestKey {
 
     pub fn jws<D: Document>(&self, document: &D) -> String {
         let input = signing_input(document, self.algorithm(), &self.kid()).unwrap();
-        assemble(&input, &self.sign(input.as_bytes()))
+        self.finish(&input)
+    }
+
+    fn finish(&self, input: &str) -> String {
+        assemble(input, &self.public.canonical(&self.sign(input.as_bytes())))
     }
 
     /// A signature over any header and payload.
     pub fn raw_jws(&self, header: &str, payload: &[u8]) -> String {
         let input = format!("{}.{}", base64url(header.as_bytes()), base64url(payload));
-        assemble(&input, &self.sign(input.as_bytes()))
+        self.finish(&input)
     }
 
     /// The header that documents of `typ` by this key have.

@@ -119,7 +119,9 @@ impl DeviceSigner for Chip {
     fn sign(&self, purpose: SigningPurpose, bytes: Vec<u8>) -> Result<Vec<u8>, WalkpayError> {
         self.signed.lock().unwrap().push(purpose);
         let signature: Signature = self.key.sign(&bytes);
-        Ok(signature.to_bytes().to_vec())
+        // A chip gives either form; this one always the one with the higher S.
+        let low = signature.normalize_s();
+        Ok(Signature::from_scalars(low.r(), -low.s()).unwrap().to_bytes().to_vec())
     }
 }
 

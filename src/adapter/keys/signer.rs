@@ -34,6 +34,7 @@ pub trait DeviceSigner: Send + Sync {
     /// The public key: 32 bytes for Ed25519, 65 (`04 ‖ X ‖ Y`) for ES256. Must not change.
     fn public_key(&self) -> Result<Vec<u8>, WalkpayError>;
 
-    /// The signature over `bytes`: 64 bytes; for ES256 `R ‖ S` of ECDSA over the SHA-256 of `bytes` (RFC 7518 §3.4).
+    /// The signature over `bytes`: 64 bytes; for ES256 `R ‖ S` of ECDSA over the SHA-256 of `bytes` (RFC 7518 §3.4),
+    /// with a high or a low S.
     fn sign(&self, purpose: SigningPurpose, bytes: Vec<u8>) -> Result<Vec<u8>, WalkpayError>;
 }
