@@ -46,7 +46,11 @@ pub fn of(sample: &Sample, key: &TestKey, other: &TestKey) -> Vec<Forgery> {
     add("oversized", format!("{header}.{}.{signature}", "A".repeat(MAX_JWS)), "size");
 
     if key.algorithm() == Algorithm::Es256 {
-        add("the other form of the signature", format!("{header}.{payload}.{}", other_form(&decoded(signature))), "low_s");
+        add(
+            "the other form of the signature",
+            format!("{header}.{payload}.{}", other_form(&decoded(signature))),
+            "low_s",
+        );
     }
 
     // What is said in the header, signed by the right key: only the form of the header can be wrong.
