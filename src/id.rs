@@ -186,80 +186,107 @@ text_id!(
     /// A key: its RFC 7638 SHA-256 thumbprint, base64url.
     KeyId, 43, "-_"
 );
-/// A service number (B02): exactly 15 digits, zero-padded, unique, never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceNumber(u64);
+uuid_id!(
+    /// One try to pay a slip, made on the device: the idempotency key of that payment.
+    PaymentId
+);
+uuid_id!(
+    /// One refund of an order.
+    RefundId
+);
+text_id!(
+    /// A service system that hands in orders (B01).
+    SourceId, 40, "-_."
+);
 
-impl ServiceNumber {
-    /// The highest number.
-    pub const MAX: u64 = 999_999_999_999_999;
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident, $digits:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u64);
 
-    /// Service number `number`.
-    ///
-    /// # Errors
-    /// [`WalkpayError::Limit`] above [`ServiceNumber::MAX`].
-    pub fn new(number: u64) -> Result<Self, WalkpayError> {
-        if number > Self::MAX {
-            return Err(WalkpayError::limit("service number", Self::MAX));
+        impl $name {
+            /// The highest number.
+            pub const MAX: u64 = $max;
+
+            /// The number `number`.
+            ///
+            /// # Errors
+            /// [`WalkpayError::Limit`] above its highest one.
+            pub fn new(number: u64) -> Result<Self, WalkpayError> {
+                if number > Self::MAX {
+                    return Err(WalkpayError::limit(stringify!($name), Self::MAX));
+                }
+                Ok(Self(number))
+            }
+
+            /// Parses exactly as many digits as it has.
+            ///
+            /// # Errors
+            /// [`WalkpayError::InvalidInput`] for anything else.
+            pub fn parse(text: &str) -> Result<Self, WalkpayError> {
+                let digits = text.len() == $digits && text.bytes().all(|b| b.is_ascii_digit());
+                let expected = concat!("exactly ", $digits, " digits");
+                text.parse()
+                    .ok()
+                    .filter(|_| digits)
+                    .map(Self)
+                    .ok_or_else(|| WalkpayError::invalid(stringify!($name), expected, text))
+            }
+
+            /// The number without its leading zeros.
+            pub fn number(self) -> u64 {
+                self.0
+            }
         }
-        Ok(Self(number))
-    }
 
-    /// Parses exactly 15 digits.
-    ///
-    /// # Errors
-    /// [`WalkpayError::InvalidInput`] for anything else.
-    pub fn parse(text: &str) -> Result<Self, WalkpayError> {
-        let digits = text.len() == 15 && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|_| digits)
-            .map(Self)
-            .ok_or_else(|| WalkpayError::invalid("ServiceNumber", "exactly 15 digits", text))
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:0width$}", self.0, width = $digits)
+            }
+        }
 
-    /// The number without its leading zeros.
-    pub fn number(self) -> u64 {
-        self.0
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = WalkpayError;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                Self::parse(s)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
+        uniffi::custom_type!($name, String, {
+            try_lift: |text| Ok($name::parse(&text)?),
+            lower: |number| number.to_string(),
+        });
+    };
 }
 
-impl fmt::Display for ServiceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:015}", self.0)
-    }
-}
-
-impl fmt::Debug for ServiceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for ServiceNumber {
-    type Err = WalkpayError;
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Self::parse(s)
-    }
-}
-
-impl Serialize for ServiceNumber {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ServiceNumber {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
-
-uniffi::custom_type!(ServiceNumber, String, {
-    try_lift: |text| Ok(ServiceNumber::parse(&text)?),
-    lower: |number| number.to_string(),
-});
+number_id!(
+    /// A service number (B02): exactly 15 digits, zero-padded, unique, never reused.
+    ServiceNumber, 15, 999_999_999_999_999
+);
+number_id!(
+    /// The number of a payment slip (B22): exactly 18 digits, zero-padded, unique, never reused.
+    SlipNumber, 18, 999_999_999_999_999_999
+);
 
 impl KeyId {
     /// The thumbprint whose 32 digest bytes are given.
@@ -296,6 +323,8 @@ mod tests {
             assert!(ServiceNumber::parse(bad).is_err(), "{bad}");
         }
         assert!(ServiceNumber::new(ServiceNumber::MAX + 1).is_err());
+        assert_eq!(SlipNumber::new(42).unwrap().to_string(), "000000000000000042");
+        assert!(SlipNumber::parse("000000000000042").is_err() && SlipNumber::new(SlipNumber::MAX + 1).is_err());
     }
 
     #[test]

@@ -41,6 +41,10 @@ string_schema! {
     GateGroup => "GateGroup", "^[0-9A-Za-z_.-]{1,40}$", "demo-1";
     KeyId => "KeyId", "^[0-9A-Za-z_-]{1,43}$", "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
     ServiceNumber => "ServiceNumber", "^[0-9]{15}$", "000000000000042";
+    SlipNumber => "SlipNumber", "^[0-9]{18}$", "000000000000000042";
+    PaymentId => "PaymentId", UUID7, UUID7_EXAMPLE;
+    RefundId => "RefundId", UUID7, UUID7_EXAMPLE;
+    SourceId => "SourceId", "^[0-9A-Za-z_.-]{1,40}$", "delivery";
     Currency => "Currency", "^[A-Z]{3}$", "EUR";
 }
 

@@ -85,6 +85,7 @@ pub fn debit(result: &DebitResult) -> String {
             PaymentMethod::Bank => "bank",
             PaymentMethod::Alipay => "Alipay",
             PaymentMethod::Tenpay => "WeChat Pay",
+            PaymentMethod::Test => "test",
         };
         let state = match leg.state {
             LegState::Pending => "pending",

@@ -18,8 +18,8 @@ macro_rules! document {
 }
 
 /// Names kept for documents that later versions will define: no document of another meaning may take them.
-pub const RESERVED_TYPS: [&str; 5] =
-    ["walkpay-slip-payment.v1", "walkpay-receipt.v1", "walkpay-return.v1", "walkpay-refund.v1", "walkpay-allowance.v1"];
+pub const RESERVED_TYPS: [&str; 4] =
+    ["walkpay-receipt.v1", "walkpay-return.v1", "walkpay-refund.v1", "walkpay-allowance.v1"];
 
 // ---- by the device ------------------------------------------------------------------------------------------------
 
@@ -448,6 +448,8 @@ pub enum PaymentMethod {
     Alipay,
     /// WeChat Pay, Tenpay's successor.
     Tenpay,
+    /// A channel of simulations, which moves no money.
+    Test,
 }
 
 /// What is known of one leg of a payment.
@@ -623,6 +625,16 @@ pub enum EventBody {
     },
     /// A debit ended; a [`DebitResult`] as JWS.
     Debit {
+        /// The document.
+        document: String,
+    },
+    /// Something happened to an order of the payer; an [`OrderNotice`](super::order::OrderNotice) as JWS.
+    Order {
+        /// The document.
+        document: String,
+    },
+    /// A payment of a slip went on; a [`SlipResult`](super::order::SlipResult) as JWS.
+    Slip {
         /// The document.
         document: String,
     },

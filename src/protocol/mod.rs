@@ -9,5 +9,6 @@ pub mod jws;
 pub mod key_set;
 pub mod message;
 pub mod nonce_guard;
+pub mod order;
 pub mod problem;
 pub mod request;

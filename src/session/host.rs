@@ -3,6 +3,7 @@
 use super::outbox::{OutboxKind, Refusal};
 use crate::id::*;
 use crate::protocol::document::{DebitResult, HoldResult, Validation};
+use crate::protocol::order::{OrderNotice, SlipResult};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -39,6 +40,16 @@ pub enum HostEventKind {
     Debit {
         /// The merchant's word.
         result: DebitResult,
+    },
+    /// Something happened to an order of the user (B10).
+    Order {
+        /// The merchant's word.
+        notice: OrderNotice,
+    },
+    /// A payment of a slip went on.
+    Slip {
+        /// The merchant's word.
+        result: SlipResult,
     },
     /// The merchant refused a document for good. It is not sent again; the visit goes on with another one.
     Refused {

@@ -20,6 +20,7 @@ use crate::protocol::document::{
 use crate::protocol::jws::Signed;
 use crate::protocol::key_set::verify_by;
 use crate::protocol::message::{EventsPage, MAX_EVENTS_PER_PAGE};
+use crate::protocol::order::{OrderNotice, SlipResult};
 
 /// An empty answer that comes sooner than this although it was to wait is not asked for again at once.
 const TOO_SOON_MS: u64 = 500;
@@ -128,6 +129,8 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
         EventBody::Hold { document } => HostEventKind::Hold { result: hold(device, &document)? },
         EventBody::Validation { document } => HostEventKind::Validation { result: validation(device, &document)? },
         EventBody::Debit { document } => HostEventKind::Debit { result: debit(device, &document)? },
+        EventBody::Order { document } => HostEventKind::Order { notice: notice(device, &document)? },
+        EventBody::Slip { document } => HostEventKind::Slip { result: slip(device, &document)? },
         EventBody::TripCancelled { trip_id } if device.trip(trip_id).is_ok_and(|t| t.cancelled.is_some()) => {
             return Ok(Read::Known);
         }
@@ -142,6 +145,27 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
         EventBody::KeySetPublished { seq } => return Ok(Read::KeySet(seq)),
     };
     Ok(Read::Tell(Box::new(told)))
+}
+
+/// News of an order, for this user.
+fn notice(device: &Device, jws: &str) -> Result<OrderNotice, WalkpayError> {
+    let notice = verify_by(jws, &device.key_set, KeyUse::Results, |d: &OrderNotice| d.issued_at)?.document;
+    of_user(device, &notice.merchant_id, &notice.sub)?;
+    Ok(notice)
+}
+
+/// News of a slip's payment, for this user.
+fn slip(device: &Device, jws: &str) -> Result<SlipResult, WalkpayError> {
+    let result = verify_by(jws, &device.key_set, KeyUse::Results, |d: &SlipResult| d.issued_at)?.document;
+    of_user(device, &result.merchant_id, &result.sub)?;
+    Ok(result)
+}
+
+fn of_user(device: &Device, merchant: &MerchantId, sub: &Sub) -> Result<(), WalkpayError> {
+    if *merchant == device.merchant_id && *sub == device.sub {
+        return Ok(());
+    }
+    Err(WalkpayError::untrusted("event", "binding", "news of this merchant for this user"))
 }
 
 fn hold(device: &Device, jws: &str) -> Result<HoldResult, WalkpayError> {

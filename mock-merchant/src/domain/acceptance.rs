@@ -31,7 +31,7 @@ pub(super) fn accept(case: &Case<'_>, stored_value: i64, hold: Option<&Hold>) ->
             source: document.store_id.as_str(),
             state: OrderState::Collecting,
             service_name: "purchase",
-            paying_unit: &store.info.name,
+            payee: &store.info.name,
             payer: device.user,
             total: document.total,
             case_number: &trip.trip.to_string(),

@@ -201,6 +201,7 @@ fn close(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, reason: Option<&str>) -> Res
         },
         &postings,
     )?;
+    payments::date_legs(tx, payment.payment, &business_date(ctx.now, &store.info.time_zone)?, ctx.now)?;
     payments::close(tx, payment.payment, reason, receipt, ctx.now)?;
     let (state, status) = match due {
         0 => (OrderState::Paid, DebitStatus::Debited),

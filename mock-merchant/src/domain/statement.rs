@@ -124,7 +124,8 @@ fn apply(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense, payment: &payments::Payment, d
     let postings = [(suspense, -open.amount.minor), (receivable, open.amount.minor)];
     post(tx, ctx, "apply_late", &format!("{}.applied", open.reference), &open.trip, &postings)?;
     statement::set_suspense(tx, open.suspense, SuspenseState::Applied)?;
-    payments::settle_late(tx, payment.payment, &open.reference, open.amount.minor)?;
+    let date = business_date(ctx.now, &store.info.time_zone)?;
+    payments::settle_late(tx, payment.payment, &open.reference, open.amount.minor, &date, ctx.now)?;
     let rest = due - open.amount.minor;
     let state = if rest == 0 { OrderState::Paid } else { OrderState::Payable };
     orders::set(tx, payment.number, state, rest, None)?;

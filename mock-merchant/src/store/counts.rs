@@ -3,7 +3,7 @@
 use super::{StoreError, Tx};
 
 /// Tables with a column `state`.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 11] = [
     ("devices", "SELECT state, count(*) FROM devices GROUP BY state"),
     ("trips", "SELECT state, count(*) FROM trips GROUP BY state"),
     ("attempts", "SELECT state, count(*) FROM attempts GROUP BY state"),
@@ -11,6 +11,10 @@ const KINDS: [(&str, &str); 7] = [
     ("debits", "SELECT state, count(*) FROM payments GROUP BY state"),
     ("orders", "SELECT state, count(*) FROM orders GROUP BY state"),
     ("jobs", "SELECT state, count(*) FROM bank_calls GROUP BY state"),
+    ("slips", "SELECT state, count(*) FROM slips GROUP BY state"),
+    ("payment_attempts", "SELECT state, count(*) FROM payment_attempts GROUP BY state"),
+    ("channel_jobs", "SELECT state, count(*) FROM channel_calls GROUP BY state"),
+    ("deliveries", "SELECT state, count(*) FROM deliveries GROUP BY state"),
 ];
 
 /// Kind, state and number.

@@ -32,6 +32,7 @@ const ALWAYS: &[(&str, &str)] = &[
         "reserved amounts are the sums of open reservations",
         "SELECT a.name || ': ' || a.reserved FROM accounts a
          WHERE a.reserved <> (SELECT ifnull(sum(r.minor), 0) FROM reservations r
+           WHERE r.account = a.account AND r.state = 'open') + (SELECT ifnull(sum(r.minor), 0) FROM pay_reservations r
            WHERE r.account = a.account AND r.state = 'open')",
     ),
     (
@@ -94,9 +95,19 @@ const ALWAYS: &[(&str, &str)] = &[
     ),
     (
         "legs and what is owed come to the total",
-        "SELECT 'payment ' || p.payment FROM payments p JOIN orders o USING (number) WHERE p.state = 'closed'
-         AND o.total <> o.due + (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.payment = p.payment
-           AND l.state = 'succeeded')",
+        "SELECT 'order ' || o.number FROM orders o WHERE o.state <> 'collecting'
+         AND o.total <> o.due + (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.number = o.number
+           AND l.state = 'succeeded' AND l.refund IS NULL)",
+    ),
+    (
+        "what was given back of an order is the sum of its refund legs",
+        "SELECT 'order ' || o.number FROM orders o WHERE o.refunded <> (SELECT ifnull(sum(l.minor), 0) FROM legs l
+           WHERE l.number = o.number AND l.state = 'succeeded' AND l.refund IS NOT NULL)",
+    ),
+    (
+        "no leg is given back beyond its amount",
+        "SELECT 'leg ' || l.leg FROM legs l WHERE l.refund IS NULL AND l.minor < (SELECT ifnull(sum(r.minor), 0)
+           FROM legs r WHERE r.of_leg = l.leg AND r.state <> 'failed')",
     ),
     (
         "legs agree with the ledger",
@@ -108,10 +119,23 @@ const ALWAYS: &[(&str, &str)] = &[
                  OR t.kind = 'apply_late' AND a.name = 'suspense'))",
     ),
     (
-        "an order is paid when nothing is due and its payment is closed",
-        "SELECT 'order ' || o.number FROM orders o JOIN payments p USING (number)
-         WHERE (o.state = 'paid') <> (o.due = 0 AND p.state = 'closed')
-         OR (o.state = 'collecting') <> (p.state <> 'closed')",
+        "an order is paid when nothing is due and its debit, if it has one, is closed",
+        "SELECT 'order ' || o.number FROM orders o LEFT JOIN payments p USING (number)
+         WHERE (o.state IN ('paid', 'partly_refunded', 'refunded')) <> (o.due = 0 AND ifnull(p.state, 'closed') = 'closed')
+         OR (o.state = 'collecting') <> (p.state IS NOT NULL AND p.state <> 'closed')",
+    ),
+    (
+        "an order is on one live slip at most, and on it while it is being paid",
+        "SELECT 'order ' || o.number FROM orders o WHERE o.state = 'in_payment' AND o.slip IS NULL
+         UNION ALL SELECT 'order ' || so.number FROM slip_orders so JOIN slips s USING (slip) JOIN orders o USING (number)
+         WHERE s.state IN ('open', 'paying') AND o.slip IS NOT s.slip
+         UNION ALL SELECT 'order ' || o.number FROM orders o JOIN slips s USING (slip)
+         WHERE s.state NOT IN ('open', 'paying')",
+    ),
+    (
+        "every receipt of a channel is applied, refunded or in suspense",
+        "SELECT 'payment attempt ' || r.pay FROM channel_receipts r WHERE r.state = 'applied' AND r.minor <>
+           (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.pay = r.pay AND l.method = r.method AND l.state = 'succeeded')",
     ),
     (
         "what the statement shows is what a call was approved for, or is in suspense",
@@ -141,6 +165,22 @@ const AT_QUIESCENCE: &[(&str, &str)] = &[
          WHERE a.state = 'waiting' OR (a.state = 'check' AND t.state <> 'open')",
     ),
     ("every entry of the statement is explained", "SELECT reference FROM statement_entries WHERE state = 'waiting'"),
+    (
+        "every payment attempt is over",
+        "SELECT 'payment attempt ' || pay FROM payment_attempts WHERE state IN ('open', 'closing')",
+    ),
+    ("every call to a channel has a definite answer", "SELECT reference FROM channel_calls WHERE state = 'open'"),
+    (
+        "no receipt is being given back",
+        "SELECT 'receipt ' || receipt FROM channel_receipts WHERE state IN ('suspense', 'refunding')",
+    ),
+    ("every refund is over", "SELECT 'refund ' || refund FROM refunds WHERE state = 'open'"),
+    (
+        "no paid order is unreported to its source",
+        "SELECT 'order ' || o.number FROM orders o JOIN sources s ON s.source_id = o.source
+         WHERE o.state = 'paid' AND s.callback_url IS NOT NULL AND s.callback_gone = 0 AND NOT EXISTS
+           (SELECT 1 FROM deliveries d WHERE d.number = o.number AND d.kind = 'order.paid' AND d.state <> 'waiting')",
+    ),
     ("no late success is under way", "SELECT reference FROM suspense WHERE state IN ('open', 'refunding')"),
 ];
 

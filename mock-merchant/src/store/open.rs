@@ -10,7 +10,7 @@ use walkpay::MerchantId;
 /// `WPMT`: what says in the file's header that it is a merchant's (SQLite file format §1.3.9).
 const APPLICATION_ID: i64 = 0x5750_4d54;
 /// Numbered from 1; a change of the schema is a new file, never a change of an old one.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 
 /// Whose database it is to be, and how it is used.
 #[derive(Clone, Debug)]

@@ -7,18 +7,26 @@ use walkpay::{Money, ServiceNumber, Timestamp};
 words! {
     /// Where an order stands.
     OrderState {
-        /// Handed in, not confirmed by its source.
-        Unconfirmed = "unconfirmed",
-        /// Being collected: a debit is open.
+        /// Handed in and not yet submitted: only its source sees it.
+        Draft = "draft",
+        /// Its source is asked to confirm it (B05).
+        AwaitingConfirmation = "awaiting_confirmation",
+        /// Being collected: the debit of a basket is open.
         Collecting = "collecting",
         /// The payer can pay it.
         Payable = "payable",
-        /// A payment is open.
-        Paying = "paying",
+        /// It is on a slip that a payment was begun for.
+        InPayment = "in_payment",
         /// Paid.
         Paid = "paid",
         /// Taken back by its source.
         Withdrawn = "withdrawn",
+        /// Its deadline and the days of grace are over.
+        Expired = "expired",
+        /// Paid, and given back in part.
+        PartlyRefunded = "partly_refunded",
+        /// Paid, and given back.
+        Refunded = "refunded",
     }
 }
 
@@ -52,7 +60,7 @@ pub struct NewOrder<'a> {
     /// What it is for.
     pub service_name: &'a str,
     /// Who is paid.
-    pub paying_unit: &'a str,
+    pub payee: &'a str,
     /// The payer's row.
     pub payer: i64,
     /// What it comes to, all of it due.
@@ -72,13 +80,14 @@ pub struct NewOrder<'a> {
 /// Adds an order; its number.
 pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError> {
     let number = tx.insert(
-        "INSERT INTO orders (merchant, source, state, service_name, paying_unit, payer, remarks, currency, total, due,
-           case_number, arose_at, deadline, store) VALUES (1, ?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number,
+           arose_at, deadline, store, made_at, changed_at)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?9, ?9)",
         (
             new.source,
             new.state,
             new.service_name,
-            new.paying_unit,
+            new.payee,
             new.payer,
             new.total.currency.code(),
             new.total.minor,
@@ -89,7 +98,8 @@ pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError>
         ),
     )?;
     for (n, (name, minor)) in (1i64..).zip(new.fees) {
-        let sql = "INSERT INTO order_fees (number, n, name, minor) VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO order_fees (number, n, name, quantity, unit_minor, minor, tax_rate, tax_minor)
+                   VALUES (?1, ?2, ?3, '1', ?4, ?4, '0', 0)";
         tx.execute(sql, (number, n, name, minor))?;
     }
     service_number(number)

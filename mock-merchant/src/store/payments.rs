@@ -122,18 +122,36 @@ pub fn close(tx: &Tx<'_>, payment: i64, reason: Option<&str>, receipt: u64, now:
 
 /// Whether a debit of a user is not closed.
 pub fn user_has_open(tx: &Tx<'_>, user: i64) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM orders WHERE payer = ?1 AND state IN ('collecting', 'paying') LIMIT 1";
+    let sql = "SELECT 1 FROM orders WHERE payer = ?1 AND state IN ('collecting', 'in_payment') LIMIT 1";
     Ok(tx.first(sql, [user], |_| Ok(()))?.is_some())
 }
 
 /// Notes that the bank paid what it had refused: the leg under the bank's reference has succeeded with this amount.
-pub fn settle_late(tx: &Tx<'_>, payment: i64, reference: &str, minor: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE legs SET state = 'succeeded', minor = ?3 WHERE payment = ?1 AND reference = ?2";
-    if tx.execute(sql, (payment, reference, minor))? == 0 {
-        let sql = "INSERT INTO legs (payment, n, method, minor, reference, state)
-                   SELECT ?1, max(n) + 1, 'bank', ?3, ?2, 'succeeded' FROM legs WHERE payment = ?1";
-        tx.execute(sql, (payment, reference, minor))?;
+pub fn settle_late(
+    tx: &Tx<'_>,
+    payment: i64,
+    reference: &str,
+    minor: i64,
+    business_date: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE legs SET state = 'succeeded', minor = ?3, business_date = ?4, posted_at = ?5
+               WHERE payment = ?1 AND reference = ?2";
+    if tx.execute(sql, (payment, reference, minor, business_date, at.as_millis()))? == 0 {
+        let sql =
+            "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state, business_date, posted_at)
+                   SELECT p.number, p.payment, 1 + (SELECT count(*) FROM legs l WHERE l.payment = p.payment), 'bank',
+                     p.currency, ?3, ?2, 'succeeded', ?4, ?5 FROM payments p WHERE p.payment = ?1";
+        tx.execute(sql, (payment, reference, minor, business_date, at.as_millis()))?;
     }
+    Ok(())
+}
+
+/// Dates the legs of a payment that have succeeded: they are posted in this transaction.
+pub fn date_legs(tx: &Tx<'_>, payment: i64, business_date: &str, at: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE legs SET business_date = ?2, posted_at = ?3
+               WHERE payment = ?1 AND state = 'succeeded' AND business_date IS NULL";
+    tx.execute(sql, (payment, business_date, at.as_millis()))?;
     Ok(())
 }
 
@@ -147,7 +165,8 @@ pub fn add_leg(
     reference: &str,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO legs (payment, n, method, minor, reference, state) VALUES (?1, ?2, ?3, ?4, ?5, 'pending')",
+        "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state)
+         SELECT number, payment, ?2, ?3, currency, ?4, ?5, 'pending' FROM payments WHERE payment = ?1",
         (payment, n, method_word(method), minor, reference),
     )?;
     Ok(())
@@ -173,6 +192,7 @@ fn method_word(method: PaymentMethod) -> &'static str {
         PaymentMethod::Bank => "bank",
         PaymentMethod::Alipay => "alipay",
         PaymentMethod::Tenpay => "tenpay",
+        PaymentMethod::Test => "test",
     }
 }
 
@@ -182,6 +202,7 @@ fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
         "bank" => Ok(PaymentMethod::Bank),
         "alipay" => Ok(PaymentMethod::Alipay),
         "tenpay" => Ok(PaymentMethod::Tenpay),
+        "test" => Ok(PaymentMethod::Test),
         _ => Err(rusqlite::Error::InvalidColumnName("method".to_owned())),
     }
 }

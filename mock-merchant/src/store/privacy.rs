@@ -102,11 +102,9 @@ tables! {
         "SELECT * FROM orders WHERE payer = ?1";
     "order_fees": "what an order is made of", "10 years", "stays under opaque ids",
         "SELECT f.* FROM order_fees f JOIN orders o USING (number) WHERE o.payer = ?1";
-    "case_names": "names of cases", "until erasure", "deleted",
-        "SELECT c.* FROM case_names c JOIN orders o USING (case_number) WHERE o.payer = ?1";
     "payments": "debits", "10 years", "stays under opaque ids", "trips:payments";
     "legs": "what moved", "10 years", "stays under opaque ids",
-        "SELECT l.* FROM legs l JOIN payments p USING (payment) JOIN orders o USING (number) WHERE o.payer = ?1";
+        "SELECT l.* FROM legs l JOIN orders o USING (number) WHERE o.payer = ?1";
     "bank_calls": "what the bank was asked", "10 years", "stays under opaque ids; account tokens go when settled",
         "trips:bank_calls";
     "statement_cursor": "reading the bank's statement", "for ever", "nothing personal";
@@ -116,6 +114,34 @@ tables! {
     "gate_keys": "API keys of gates; hashed", "until replaced", "nothing personal";
     "audit": "who did what", "10 years", "stays under opaque ids",
         "SELECT a.at, a.actor, a.action FROM audit a JOIN users u ON u.sub IN (a.subject, a.actor) WHERE u.user = ?1";
+    "sources": "service systems", "as long as the books", "nothing personal";
+    "source_keys": "API keys of service systems; hashed", "as long as the books", "nothing personal";
+    "source_secrets": "signing webhooks", "until rotated", "nothing personal";
+    "order_texts": "case name, paying unit, remarks", "until erasure", "deleted",
+        "SELECT x.* FROM order_texts x JOIN orders o USING (number) WHERE o.payer = ?1";
+    "order_keys": "giving a repeated hand-in its number", "as long as the books", "stays: digests";
+    "order_versions": "who changed what of an order", "10 years", "stays under opaque ids",
+        "SELECT v.* FROM order_versions v JOIN orders o USING (number) WHERE o.payer = ?1";
+    "order_version_texts": "what texts were changed to", "until erasure", "deleted",
+        "SELECT v.* FROM order_version_texts v JOIN orders o USING (number) WHERE o.payer = ?1";
+    "slips": "what was to be paid together", "10 years", "stays under opaque ids",
+        "SELECT * FROM slips WHERE payer = ?1";
+    "slip_orders": "what is on a slip", "10 years", "stays under opaque ids",
+        "SELECT x.* FROM slip_orders x JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "slip_texts": "invoice data and remarks", "until erasure", "deleted",
+        "SELECT x.* FROM slip_texts x JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "payment_attempts": "tries to pay slips, with what was signed", "10 years", "stays: evidence under opaque ids",
+        "SELECT x.* FROM payment_attempts x JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "pay_reservations": "stored value on its way", "10 years", "stays under opaque ids",
+        "SELECT x.* FROM pay_reservations x JOIN payment_attempts p USING (pay) JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "channel_calls": "what a channel was asked", "10 years", "stays under opaque ids",
+        "SELECT x.* FROM channel_calls x JOIN payment_attempts p USING (pay) JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "channel_receipts": "what a channel has collected", "10 years", "stays under opaque ids",
+        "SELECT x.* FROM channel_receipts x JOIN payment_attempts p USING (pay) JOIN slips s USING (slip) WHERE s.payer = ?1";
+    "refunds": "what was given back", "10 years", "stays under opaque ids",
+        "SELECT x.* FROM refunds x JOIN orders o USING (number) WHERE o.payer = ?1";
+    "deliveries": "what service systems were told", "10 years", "stays under opaque ids",
+        "SELECT d.* FROM deliveries d JOIN orders o USING (number) WHERE o.payer = ?1";
 }
 
 /// Everything that is kept about a user: table → rows.
@@ -163,7 +189,9 @@ pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
         "DELETE FROM enrolment_codes WHERE user = ?1",
         "DELETE FROM device_labels WHERE device IN (SELECT device FROM devices WHERE user = ?1)",
         "DELETE FROM attempt_lines WHERE trip IN (SELECT trip FROM trips WHERE user = ?1)",
-        "DELETE FROM case_names WHERE case_number IN (SELECT case_number FROM orders WHERE payer = ?1)",
+        "DELETE FROM order_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
+        "DELETE FROM order_version_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
+        "DELETE FROM slip_texts WHERE slip IN (SELECT slip FROM slips WHERE payer = ?1)",
     ] {
         tx.execute(sql, [user])?;
     }

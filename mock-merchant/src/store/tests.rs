@@ -244,3 +244,49 @@ async fn devices_with_new_events_are_woken_after_the_commit() {
     drop(writer);
     thread.join().unwrap();
 }
+
+#[test]
+fn a_database_of_the_first_version_keeps_its_orders_and_legs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema/0001.sql")).unwrap();
+    old.execute_batch(
+        "INSERT INTO merchants VALUES (1, 'm', 'Shop', 0);
+         INSERT INTO users (user, merchant, sub, state, created_at) VALUES (1, 1, 'u_1', 'active', 0);
+         INSERT INTO orders VALUES (7, 1, 'demo-1', 'payable', 'purchase', 'Demo store', 1, '', 'EUR', 900, 300, 'case-1', 5, 6, NULL);
+         INSERT INTO order_fees VALUES (7, 1, 'goods', 900);
+         INSERT INTO case_names VALUES ('case-1', 'Kitchen');
+         INSERT INTO payments VALUES (1, 1, 7, x'018bcfe568007707870707070707070f', 1, 'closed', 'EUR', 900, 600, NULL, 0, 'declined', 1, 5, 6);
+         INSERT INTO legs VALUES (1, 1, 'stored_value', 600, 'a.s', 'succeeded');
+         INSERT INTO legs VALUES (1, 2, 'bank', 300, 'a.d', 'failed');
+         INSERT INTO transfers VALUES (1, 1, NULL, 'debit', 'a.debit', x'018bcfe568007707870707070707070f', '2026-01-31', 1, 6);",
+    )
+    .unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", 0x5750_4d54)).unwrap();
+    drop(old);
+    let new = open(&path, &identity()).unwrap();
+    let text = |sql: &str| new.query_row(sql, [], |r| r.get::<_, String>(0)).unwrap();
+    assert_eq!(
+        text(
+            "SELECT number || ' ' || payee || ' ' || state || ' ' || total || ' ' || due || ' ' || version FROM orders"
+        ),
+        "7 Demo store payable 900 300 1"
+    );
+    assert_eq!(text("SELECT case_name FROM order_texts WHERE number = 7"), "Kitchen");
+    assert_eq!(
+        text("SELECT name || ' ' || quantity || ' ' || unit_minor || ' ' || minor FROM order_fees"),
+        "goods 1 900 900"
+    );
+    assert_eq!(
+        text("SELECT group_concat(number || ' ' || reference || ' ' || ifnull(business_date, '-'), ', ') FROM legs"),
+        "7 a.s 2026-01-31, 7 a.d -"
+    );
+    // Numbers go on above those that were given.
+    new.execute_batch(
+        "INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number,
+        arose_at, deadline, made_at, changed_at) VALUES (1, 's', 'draft', 'x', 'y', 1, 'EUR', 1, 1, 'c', 0, 0, 0, 0)",
+    )
+    .unwrap();
+    assert_eq!(new.last_insert_rowid(), 8);
+}
