@@ -86,7 +86,7 @@ pub struct Outbox {
     pub totals: OutboxTotals,
     /// Whether the merchant answered the last request; nothing before the first one.
     pub online: Option<bool>,
-    /// Why the event log or the key set cannot be read at present.
+    /// Why nothing can be sent, or the event log or the key set cannot be read, at present.
     pub trouble: Option<String>,
 }
 

@@ -252,7 +252,7 @@ impl Terminal {
                     items: device.outbox(),
                     totals: device.outbox_totals(),
                     online: w.online()?,
-                    trouble: device.trouble().map(str::to_owned),
+                    trouble: w.key_trouble().or_else(|| device.trouble().map(str::to_owned)),
                 })
             })
             .await

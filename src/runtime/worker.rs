@@ -216,6 +216,12 @@ impl Worker {
         self.keys.get(&self.session.current()?.id, kid)
     }
 
+    /// Why nothing can be signed for the merchant, if that is so.
+    pub(crate) fn key_trouble(&self) -> Option<String> {
+        let device = self.session.current().ok()?;
+        self.keys.get(&device.id, &device.request_key.key_id()).err().map(|e| e.to_string())
+    }
+
     /// Whether the merchant answered last time; nothing before the first request. Always no while the network is switched off.
     ///
     /// # Errors

@@ -13,9 +13,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 /// The largest catalogue data that is taken in: a million articles with room.
 pub const MAX_CATALOGUE_BYTES: u64 = 512 << 20;
+
+/// How many rows are handed over at once.
+const BATCH: usize = 512;
 
 /// What an import has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,24 +109,49 @@ fn apply_snapshot(tx: &Transaction<'_>, data: &[u8]) -> Result<u64, WalkpayError
     let clear = "DELETE FROM article; DELETE FROM tax_group; DELETE FROM promotion; DELETE FROM template;";
     tx.execute_batch(clear).map_err(fail)?;
     let mut used = TaxGroupsUsed::default();
-    let mut taken = 0;
-    {
-        let mut article = ArticleWriter::prepare(tx)?;
-        for row in rows(data) {
-            taken += 1;
-            match row? {
-                Row::Article(a) => {
-                    used.note(&a);
-                    article.put(&a)?;
-                }
-                other => small(tx, &other)?,
-            }
+    let mut article = ArticleWriter::prepare(tx)?;
+    let taken = each_row(data, |row| match row {
+        Row::Article(a) => {
+            used.note(&a);
+            article.put(&a)
         }
-    }
+        other => small(tx, &other),
+    })?;
     // One pass over the finished table, instead of two updates of the index for each row.
     tx.execute("INSERT INTO article_name (article_name) VALUES ('rebuild')", []).map_err(fail)?;
     used.check(tx)?;
     Ok(taken)
+}
+
+/// Hands the rows to `take` in their order and counts them. They are read on a thread of their own, so that reading and writing
+/// overlap.
+fn each_row<'d>(
+    data: &'d [u8],
+    mut take: impl FnMut(Row<'d>) -> Result<(), WalkpayError>,
+) -> Result<u64, WalkpayError> {
+    let (sender, batches) = sync_channel::<Vec<Result<Row<'d>, WalkpayError>>>(4);
+    std::thread::scope(|scope| {
+        let read = move || {
+            let mut all = rows(data);
+            loop {
+                let batch: Vec<_> = all.by_ref().take(BATCH).collect();
+                if batch.is_empty() || sender.send(batch).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("walkpay-import".into());
+        thread
+            .spawn_scoped(scope, read)
+            .map_err(|e| WalkpayError::Internal { detail: format!("no thread for the import: {e}") })?;
+        let mut taken = 0;
+        // Moved in here, so that the reading thread ends when an error ends this.
+        for row in batches.into_iter().flatten() {
+            taken += 1;
+            take(row?)?;
+        }
+        Ok(taken)
+    })
 }
 
 fn apply_delta(tx: &Transaction<'_>, data: &[u8]) -> Result<u64, WalkpayError> {
