@@ -129,8 +129,8 @@ impl DeviceSigner for Chip {
 async fn a04_confirms_with_the_key_that_was_set_up_beforehand() {
     let shop = Shop::open().await;
     let phone = Phone::new().await;
-    let chip = Chip::new(7);
-    phone.terminal.enrol(shop.code("alice").await, None, Some(chip.clone())).await.unwrap();
+    let (radio, chip) = (Chip::new(6), Chip::new(7));
+    phone.terminal.enrol(shop.code("alice").await, Some(radio.clone()), Some(chip.clone())).await.unwrap();
     let mut phone = phone.ready("alice").await;
     assert_eq!(chip.count(SigningPurpose::Enrolment), 1);
     let trip = phone.reviewed_trip("20.00", &[COLA, MUESLI]).await;
@@ -142,12 +142,15 @@ async fn a04_confirms_with_the_key_that_was_set_up_beforehand() {
     assert_eq!(trip.prepare_signature().await.unwrap(), bytes);
     trip.submit_signature(chip.sign(SigningPurpose::Basket, bytes).unwrap()).await.unwrap();
     assert_eq!(phone.validation().await.verdict, Verdict::Accepted);
-    // After a start the host hands its signer in again.
+    // After a start the host hands its signers in again; the outbox says what is missing.
     let phone = phone.reopen(None).await;
+    let user = phone.terminal.users().await.unwrap().remove(0).user_name;
+    assert!(phone.terminal.outbox().await.unwrap().trouble.is_some());
+    phone.terminal.attach_signers(user.clone(), vec![radio]).await.unwrap();
+    assert_eq!(phone.terminal.outbox().await.unwrap().trouble, None);
     let trip = phone.trip().await;
     let without = trip.request_hold(euros("5.00")).await;
     assert!(matches!(without, Err(WalkpayError::Key { .. })), "{without:?}");
-    let user = phone.terminal.users().await.unwrap().remove(0).user_name;
     let wrong = phone.terminal.attach_signers(user.clone(), vec![Chip::new(8)]).await;
     assert!(matches!(wrong, Err(WalkpayError::Key { .. })), "{wrong:?}");
     phone.terminal.attach_signers(user, vec![chip.clone()]).await.unwrap();

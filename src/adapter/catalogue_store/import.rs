@@ -450,6 +450,24 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_row_ends_an_import_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let good: Vec<Article> = (0..6_000).map(|n| article(n, "Oat milk", 199)).collect();
+        let bad = b"{\"kind\":\"article\"}\n".as_slice();
+        for (before, after) in [(0, 6_000), (1, 5_999), (3_000, 3_000), (6_000, 0)] {
+            let rows = |part: &[Article]| data(&part.iter().map(Row::from).collect::<Vec<_>>());
+            let all = [&rows(&good[..before]), bad, &rows(&good[before..before + after])].concat();
+            let refused = take(dir.path(), &manifest(&all, None, 1), &all).unwrap_err();
+            assert!(refused.to_string().contains(&format!("catalogue line {}", before + 1)), "{refused}");
+        }
+        assert!(CatalogueReader::open(dir.path(), &store(), Durability::Full).unwrap().is_none());
+        let mut rows: Vec<Row<'_>> = good.iter().map(Row::from).collect();
+        rows.push(tax());
+        let whole = data(&rows);
+        assert_eq!(take(dir.path(), &manifest(&whole, None, 1), &whole).unwrap().meta.articles, 6_000);
+    }
+
+    #[test]
     fn stores_that_differ_in_case_have_files_of_their_own() {
         let (a, b) = (StoreId::parse("Demo").unwrap(), StoreId::parse("demo").unwrap());
         let folder = Path::new("/x");
