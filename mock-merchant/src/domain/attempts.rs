@@ -101,11 +101,15 @@ pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedAt
         supersede(tx, ctx, &trip, &device, &prepared.store, document.attempt)?;
     }
     let mut checks = prepared.appraisal.ages.clone();
-    if ctx.random.below(1_000) < ctx.config.spot_check_per_mille {
+    // Signing again, cancelling or another visit does not get anybody out of a spot check.
+    if users::is_picked(tx, device.user)? || ctx.random.below(1_000) < ctx.config.spot_check_per_mille {
         checks.push(reason(ReasonCode::SpotCheck, "picked for a spot check"));
     }
     let case = Case { tx, ctx, trip: &trip, device: &device, store: &prepared.store, document };
     let finding = case.judge(&prepared.appraisal, &checks)?;
+    if matches!(finding, Finding::Check | Finding::Waiting) && is_spot_check(&checks) {
+        users::set_picked(tx, device.user, true)?;
+    }
     let attempt = Attempt {
         trip: trip.trip,
         attempt: document.attempt,
@@ -370,6 +374,9 @@ impl Case<'_> {
             Finding::Uncovered { shortfall } => validation.shortfall = Some(shortfall),
             Finding::Accepted { stored_value, hold } => {
                 let accepted = acceptance::accept(self, stored_value, hold.as_ref())?;
+                if is_spot_check(&attempt.checks) {
+                    users::set_picked(self.tx, self.device.user, false)?;
+                }
                 validation.exit_pass = Some(accepted.exit_pass);
                 validation.service_number = Some(accepted.service_number);
             }
@@ -450,6 +457,10 @@ pub(super) fn business_date(at: Timestamp, time_zone: &str) -> Result<String, Fa
 
 pub(super) fn reason(code: ReasonCode, detail: impl Into<String>) -> Reason {
     Reason { code, line: None, detail: detail.into() }
+}
+
+fn is_spot_check(checks: &[Reason]) -> bool {
+    checks.iter().any(|c| c.code == ReasonCode::SpotCheck)
 }
 
 fn rejected(code: ReasonCode, detail: String) -> Finding {

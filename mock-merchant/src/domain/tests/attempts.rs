@@ -244,6 +244,7 @@ fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
     let mut trip = w.trip();
     assert_eq!(w.submit(&mut d, &mut trip, &[(COLA, 1), (WINE, 1)]), Some(Verdict::CheckRequired));
     assert_eq!(last_reasons(&w, &d), [ReasonCode::AgeCheck, ReasonCode::SpotCheck]);
+    assert!(picked(&w));
     let staff = Caller::Staff { store_id: store_id(), staff_id: "s".into() };
     let Answer::Checks(checks) = w.read(&staff, Query::Checks { store_id: store_id() }).unwrap() else { panic!() };
     assert_eq!((checks.len(), checks[0].total), (1, eur(800)));
@@ -258,9 +259,41 @@ fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
     let answer = w.run(&staff, Command::Decide(decision.clone())).unwrap();
     assert_eq!(answer, Answer::Decided { verdict: Verdict::Accepted });
     assert_eq!(w.verdict(&d, &trip), Some(Verdict::Accepted));
+    assert!(!picked(&w));
     assert_eq!(w.refused(&staff, Command::Decide(decision)), ProblemCode::AlreadyDecided);
     w.work();
     assert_eq!(w.stored_value(&d), 4_200);
+}
+
+fn picked(w: &World) -> bool {
+    w.conn.query_row("SELECT max(picked) FROM users", [], |r| r.get(0)).unwrap()
+}
+
+#[test]
+fn nobody_gets_out_of_a_spot_check_by_signing_again_or_elsewhere() {
+    let mut w = World::new();
+    w.top_up(5_000);
+    let mut d = w.device();
+    w.conn.execute_batch("UPDATE users SET picked = 1").unwrap();
+    let mut trip = w.trip();
+    assert_eq!(w.colas(&mut d, &mut trip, 2), Some(Verdict::CheckRequired));
+    assert_eq!(w.colas(&mut d, &mut trip, 1), Some(Verdict::CheckRequired), "the next attempt");
+    let mut elsewhere = w.trip();
+    assert_eq!(w.colas(&mut d, &mut elsewhere, 1), Some(Verdict::CheckRequired), "another visit");
+    let visit = elsewhere.id;
+    let decide = |w: &World, accept| {
+        let Answer::Checks(checks) = w.read(&Caller::Operator, Query::Checks { store_id: store_id() }).unwrap() else {
+            panic!()
+        };
+        let check = checks.iter().find(|c| c.trip_id == visit).unwrap();
+        let (attempt, basket_sha256) = (check.attempt, check.basket_sha256.clone());
+        let decision = Decision { trip_id: visit, attempt, basket_sha256, accept };
+        w.run(&Caller::Operator, Command::Decide(decision)).unwrap()
+    };
+    assert_eq!(decide(&w, false), Answer::Decided { verdict: Verdict::Rejected });
+    assert_eq!(w.colas(&mut d, &mut elsewhere, 2), Some(Verdict::CheckRequired), "after a refusal");
+    assert_eq!(decide(&w, true), Answer::Decided { verdict: Verdict::Accepted });
+    assert_eq!(w.colas(&mut d, &mut w.trip(), 1), Some(Verdict::Accepted), "staff has seen a basket");
 }
 
 #[test]

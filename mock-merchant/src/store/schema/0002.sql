@@ -1,5 +1,8 @@
 -- Version 2: orders of service systems (B01-B06), slips and payments over channels (B22, B23), refunds, webhooks (B24), searches (B30-B32).
 
+-- Whoever was picked for a spot check stays picked until staff has accepted a basket of theirs.
+ALTER TABLE users ADD COLUMN picked INTEGER NOT NULL DEFAULT 0 CHECK (picked IN (0, 1));
+
 -- ---- service systems -------------------------------------------------------------------------------------------------
 
 CREATE TABLE sources (
