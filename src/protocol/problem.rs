@@ -51,6 +51,7 @@ problems! {
     TripCancelled "trip_cancelled" 409 "The trip was cancelled.";
     CodeInvalid "code_invalid" 403 "The enrolment code is wrong, used or over. Ask for a new one.";
     NonceInvalid "nonce_invalid" 403 "The enrolment nonce is unknown, used or over. Start again.";
+    OrderLocked "order_locked" 409 "The order cannot be changed: it is on a slip, a payment of it has begun, or it is over.";
     PreconditionFailed "precondition_failed" 412 "It changed in the meantime: read it again.";
     TooLarge "too_large" 413 "The request is larger than its limit.";
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be application/json.";
@@ -58,11 +59,13 @@ problems! {
     IdempotencyMismatch "idempotency_mismatch" 422 "Another body was sent under this Idempotency-Key.";
     DocumentInvalid "document_invalid" 422 "A signed document does not verify.";
     DocumentMismatch "document_mismatch" 422 "A signed document is not bound to this merchant, store, user, device or path.";
-    CurrencyMismatch "currency_mismatch" 422 "The currency is not the store's.";
+    CurrencyMismatch "currency_mismatch" 422 "The currency is not the one that belongs here.";
     HoldMismatch "hold_mismatch" 422 "The hold is not one that can be raised by this request.";
     NoBankAccount "no_bank_account" 422 "No bank account is bound to the user.";
     AmountLimit "amount_limit" 422 "The amount is above what this user or device may do.";
     InvalidValue "invalid_value" 422 "A member has a value that it cannot have.";
+    PayerUnknown "payer_unknown" 422 "There is no such payer, or they cannot pay here.";
+    PreconditionRequired "precondition_required" 428 "This request needs If-Match with the version that it changes.";
     RateLimited "rate_limited" 429 "Too many requests: wait as Retry-After says.";
     Timeout "timeout" 408 "The request did not arrive in time.";
     Internal "internal" 500 "A defect of the server. Nothing of this request was kept.";

@@ -73,6 +73,8 @@ pub struct App {
     pub addresses: Buckets<IpAddr>,
     /// Rates by device.
     pub device_rates: Buckets<DeviceId>,
+    /// Rates by service system.
+    pub source_rates: Buckets<i64>,
     /// Nonces of request signatures.
     pub nonces: Mutex<NonceGuard>,
     /// Tells the worker that there may be something to do.
@@ -125,6 +127,7 @@ impl App {
             polls: Semaphore::new(limits.polls.clamp(1, Semaphore::MAX_PERMITS)),
             addresses: Buckets::new(limits.per_address, RATE_KEYS),
             device_rates: Buckets::new(limits.per_device, RATE_KEYS),
+            source_rates: Buckets::new(limits.per_source, RATE_KEYS),
             nonces: Mutex::new(NonceGuard::new(parts.not_before, NONCES, NONCES_PER_KEY)),
             document: OnceLock::new(),
             healthy: AtomicBool::new(true),

@@ -3,6 +3,7 @@
 use super::App;
 use super::body::{parse, read};
 use super::problem::Refusal;
+use crate::domain::service::{Scope, SourceCaller};
 use crate::domain::{self, Caller};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
+use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::http_signature::{ReceivedParts, SignatureRefusal, parse_and_check, verify};
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{DeviceId, KeyId, StoreId};
@@ -24,6 +26,8 @@ pub struct Signed<T> {
     pub device: SignedBy,
     /// The body.
     pub body: T,
+    /// Digest of the body as it came: what an idempotency key is bound to.
+    pub body_sha256: [u8; 32],
 }
 
 /// A verified request signature.
@@ -49,7 +53,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Signed<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
         let (device, bytes) = authenticate(app, request).await?;
-        Ok(Self { device, body: parse(&bytes, app.limits.json_depth)? })
+        let body = parse(&bytes, app.limits.json_depth)?;
+        Ok(Self { device, body, body_sha256: sha256(&bytes) })
     }
 }
 
@@ -129,6 +134,31 @@ impl FromRequestParts<Arc<App>> for Staff {
             }
             _ => Err(Refusal::internal(&"a staff token of nobody")),
         }
+    }
+}
+
+/// A service system, by its API key.
+pub struct Source(pub SourceCaller);
+
+impl Source {
+    /// As the domain knows callers, if the key may do this.
+    ///
+    /// # Errors
+    /// 403 `forbidden`.
+    pub fn with(self, scope: Scope) -> Result<Caller, Refusal> {
+        self.0.need(scope)?;
+        Ok(Caller::Source(self.0))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Source {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        let key = bearer(&parts.headers)?.to_owned();
+        let source = app.read(move |tx| domain::service::source_of_key(tx, &key)).await?;
+        app.source_rates.take(source.source, Instant::now()).map_err(Refusal::rate_limited)?;
+        Ok(Self(source))
     }
 }
 

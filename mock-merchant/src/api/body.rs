@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::jws::json_problem;
 use walkpay::protocol::problem::ProblemCode;
 
@@ -87,6 +88,24 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         check_json_type(request.headers())?;
         let bytes = read(app, request.into_body()).await?;
         parse(&bytes, app.limits.json_depth).map(Json)
+    }
+}
+
+/// The JSON body of a request that is not signed, with the digest that an idempotency key is bound to.
+pub struct Digested<T> {
+    /// The body.
+    pub body: T,
+    /// Digest of the body as it came.
+    pub body_sha256: [u8; 32],
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Digested<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+        check_json_type(request.headers())?;
+        let bytes = read(app, request.into_body()).await?;
+        Ok(Self { body: parse(&bytes, app.limits.json_depth)?, body_sha256: sha256(&bytes) })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod body;
 pub mod fault;
 pub mod gate;
 pub mod guard;
+pub mod headers;
 pub mod openapi;
 pub mod ops;
 pub mod params;

@@ -68,7 +68,7 @@ pub async fn enrol(
 pub async fn rotate_keys(
     State(app): State<Arc<App>>,
     Path(device_id): Path<DeviceId>,
-    Signed { device, body }: Signed<KeyRotationRequest>,
+    Signed { device, body, .. }: Signed<KeyRotationRequest>,
 ) -> Result<Response, Refusal> {
     let rotation = body.rotation.clone();
     let answer = recorded(&app, &device, Command::RotateKeys { device_id, request: body }).await?;
@@ -103,7 +103,7 @@ pub async fn key_set(State(app): State<Arc<App>>) -> Result<Json<KeySetAnswer>, 
 pub async fn put_hold(
     State(app): State<Arc<App>>,
     Path(hold_id): Path<HoldId>,
-    Signed { device, body }: Signed<HoldPut>,
+    Signed { device, body, .. }: Signed<HoldPut>,
 ) -> Result<Response, Refusal> {
     recorded(&app, &device, Command::PutHold { hold_id, body }).await
 }
@@ -122,7 +122,7 @@ pub async fn put_hold(
 pub async fn put_attempt(
     State(app): State<Arc<App>>,
     Path((trip_id, attempt)): Path<(TripId, u32)>,
-    Signed { device, body }: Signed<AttemptPut>,
+    Signed { device, body, .. }: Signed<AttemptPut>,
 ) -> Result<Response, Refusal> {
     recorded(&app, &device, Command::PutAttempt { trip_id, attempt, body }).await
 }
@@ -140,7 +140,7 @@ pub async fn put_attempt(
 pub async fn put_cancellation(
     State(app): State<Arc<App>>,
     Path(trip_id): Path<TripId>,
-    Signed { device, body }: Signed<CancellationPut>,
+    Signed { device, body, .. }: Signed<CancellationPut>,
 ) -> Result<Response, Refusal> {
     recorded(&app, &device, Command::PutCancellation { trip_id, body }).await
 }

@@ -7,9 +7,10 @@ use crate::failure::Failure;
 use crate::store::holds::Hold;
 use crate::store::orders::{self, NewOrder, OrderState};
 use crate::store::payments::{self, Payment, PaymentState};
-use crate::store::{ledger, passes, trips, users};
+use crate::store::{ledger, order_parts, passes, trips, users};
 use walkpay::protocol::document::{Confirmation, ExitPass, KeyUse};
-use walkpay::{PassId, ServiceNumber};
+use walkpay::protocol::order::FeeLine;
+use walkpay::{Money, PassId, ServiceNumber};
 
 /// What the shopper gets.
 pub(super) struct Accepted {
@@ -38,9 +39,18 @@ pub(super) fn accept(case: &Case<'_>, stored_value: i64, hold: Option<&Hold>) ->
             arose_at: ctx.now,
             deadline: ctx.now.plus(ctx.config.payable),
             store: Some(store.store),
-            fees: &[("goods", document.total.minor)],
+            made_at: ctx.now,
         },
     )?;
+    let goods = FeeLine {
+        name: "goods".to_owned(),
+        quantity: "1".to_owned(),
+        unit_price: document.total,
+        amount: document.total,
+        tax_rate: "0".to_owned(),
+        tax: Money::zero(document.total.currency),
+    };
+    order_parts::set_fees(tx, number, &[goods])?;
     let local = stored_value == document.total.minor;
     let mut payment = Payment {
         payment: 0,

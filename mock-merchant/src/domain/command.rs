@@ -1,5 +1,7 @@
 //! What can be asked of the merchant, by whom, and what it answers.
 
+use super::once::Reply;
+use super::service::SourceCaller;
 use serde::{Deserialize, Serialize};
 use walkpay::protocol::document::{Reason, StoreInfo};
 use walkpay::protocol::message::*;
@@ -29,6 +31,8 @@ pub enum Caller {
         /// Opaque; kept with decisions.
         staff_id: String,
     },
+    /// A service system, by its API key.
+    Source(SourceCaller),
     /// Whoever runs the merchant: command line and test controls.
     Operator,
 }
@@ -288,6 +292,8 @@ pub enum Answer {
         /// It.
         verdict: walkpay::protocol::document::Verdict,
     },
+    /// An answer that is the same for each repeat under its idempotency key.
+    Reply(Reply),
     /// Done.
     Done,
     /// A new user.

@@ -17,6 +17,8 @@ mod enrolment;
 mod gates;
 mod handle;
 mod holds;
+pub mod once;
+pub mod service;
 mod staff;
 mod statement;
 mod tell;

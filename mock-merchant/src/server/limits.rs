@@ -33,6 +33,8 @@ pub struct Limits {
     pub per_address: Rate,
     /// Requests of one device.
     pub per_device: Rate,
+    /// Requests of one service system; a bulk hand-in is one.
+    pub per_source: Rate,
     /// Time that open requests get to end when the server stops.
     pub drain: Duration,
 }
@@ -52,6 +54,7 @@ impl Default for Limits {
             polls_per_device: 4,
             per_address: Rate { per_second: 1_000, burst: 2_000 },
             per_device: Rate { per_second: 50, burst: 200 },
+            per_source: Rate { per_second: 500, burst: 1_000 },
             drain: Duration::from_secs(10),
         }
     }

@@ -1,8 +1,10 @@
 //! Service orders (B02, B03).
 
-use super::read::{counted, money, optional_time, time, words};
+use super::read::{count, counted, money, optional_time, time, words};
 use super::{StoreError, Tx};
-use walkpay::{Money, ServiceNumber, Timestamp};
+use rusqlite::Row;
+use walkpay::protocol::order::OrderStatus;
+use walkpay::{Money, ServiceNumber, SlipNumber, Timestamp};
 
 words! {
     /// Where an order stands.
@@ -30,25 +32,109 @@ words! {
     }
 }
 
+impl OrderState {
+    /// As it is told.
+    pub fn status(self) -> OrderStatus {
+        match self {
+            Self::Draft => OrderStatus::Draft,
+            Self::AwaitingConfirmation => OrderStatus::AwaitingConfirmation,
+            Self::Collecting => OrderStatus::Collecting,
+            Self::Payable => OrderStatus::Payable,
+            Self::InPayment => OrderStatus::InPayment,
+            Self::Paid => OrderStatus::Paid,
+            Self::Withdrawn => OrderStatus::Withdrawn,
+            Self::Expired => OrderStatus::Expired,
+            Self::PartlyRefunded => OrderStatus::PartlyRefunded,
+            Self::Refunded => OrderStatus::Refunded,
+        }
+    }
+
+    /// What is stored of a status.
+    pub fn of(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Draft => Self::Draft,
+            OrderStatus::AwaitingConfirmation => Self::AwaitingConfirmation,
+            OrderStatus::Collecting => Self::Collecting,
+            OrderStatus::Payable => Self::Payable,
+            OrderStatus::InPayment => Self::InPayment,
+            OrderStatus::Paid => Self::Paid,
+            OrderStatus::Withdrawn => Self::Withdrawn,
+            OrderStatus::Expired => Self::Expired,
+            OrderStatus::PartlyRefunded => Self::PartlyRefunded,
+            OrderStatus::Refunded => Self::Refunded,
+        }
+    }
+}
+
 /// A service order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     /// Its number.
     pub number: ServiceNumber,
+    /// Which system handed it in: for a basket the store.
+    pub source: String,
+    /// The store's row, for a basket.
+    pub store: Option<i64>,
     /// Where it stands.
     pub state: OrderState,
+    /// What it is for.
+    pub service_name: String,
+    /// Who is paid.
+    pub payee: String,
+    /// The payer's row.
+    pub payer: i64,
     /// What it came to.
     pub total: Money,
     /// What is still owed.
     pub due: i64,
-    /// The payer's row.
-    pub payer: i64,
+    /// What was given back.
+    pub refunded: i64,
     /// The case: for a basket its trip.
     pub case_number: String,
     /// When the service arose.
     pub arose_at: Timestamp,
     /// Until when it is to be paid.
-    pub deadline: Option<Timestamp>,
+    pub deadline: Timestamp,
+    /// Rises with each change.
+    pub version: u64,
+    /// The live slip that it is on.
+    pub slip: Option<SlipNumber>,
+    /// How many reminders were given.
+    pub reminders: u32,
+    /// When it was handed in.
+    pub made_at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT number, source, store, state, service_name, payee, payer, currency, total, due, refunded, case_number, \
+             arose_at, deadline, version, slip, reminders, made_at FROM orders ",
+            $rest
+        )
+    };
+}
+
+fn read(r: &Row<'_>) -> rusqlite::Result<Order> {
+    Ok(Order {
+        number: number_in(r, 0)?,
+        source: r.get(1)?,
+        store: r.get(2)?,
+        state: r.get(3)?,
+        service_name: r.get(4)?,
+        payee: r.get(5)?,
+        payer: r.get(6)?,
+        total: money(r, 7)?,
+        due: r.get(9)?,
+        refunded: r.get(10)?,
+        case_number: r.get(11)?,
+        arose_at: time(r, 12)?,
+        deadline: time(r, 13)?,
+        version: count(r, 14)?,
+        slip: optional_slip(r, 15)?,
+        reminders: r.get(16)?,
+        made_at: time(r, 17)?,
+    })
 }
 
 /// A new order.
@@ -73,8 +159,8 @@ pub struct NewOrder<'a> {
     pub deadline: Timestamp,
     /// The store's row.
     pub store: Option<i64>,
-    /// What the total is made of.
-    pub fees: &'a [(&'a str, i64)],
+    /// When it is handed in.
+    pub made_at: Timestamp,
 }
 
 /// Adds an order; its number.
@@ -82,7 +168,7 @@ pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError>
     let number = tx.insert(
         "INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number,
            arose_at, deadline, store, made_at, changed_at)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?9, ?9)",
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
         (
             new.source,
             new.state,
@@ -95,33 +181,26 @@ pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError>
             new.arose_at.as_millis(),
             new.deadline.as_millis(),
             new.store,
+            new.made_at.as_millis(),
         ),
     )?;
-    for (n, (name, minor)) in (1i64..).zip(new.fees) {
-        let sql = "INSERT INTO order_fees (number, n, name, quantity, unit_minor, minor, tax_rate, tax_minor)
-                   VALUES (?1, ?2, ?3, '1', ?4, ?4, '0', 0)";
-        tx.execute(sql, (number, n, name, minor))?;
-    }
     service_number(number)
 }
 
 /// An order by its number.
 pub fn get(tx: &Tx<'_>, number: ServiceNumber) -> Result<Order, StoreError> {
-    let sql =
-        "SELECT state, currency, total, due, payer, case_number, arose_at, deadline FROM orders WHERE number = ?1";
-    let found = tx.first(sql, [counted(number.number())], |r| {
-        Ok(Order {
-            number,
-            state: r.get(0)?,
-            total: money(r, 1)?,
-            due: r.get(3)?,
-            payer: r.get(4)?,
-            case_number: r.get(5)?,
-            arose_at: time(r, 6)?,
-            deadline: optional_time(r, 7)?,
-        })
-    })?;
-    found.ok_or_else(|| StoreError::Defect(format!("no order {number}")))
+    find(tx, number)?.ok_or_else(|| StoreError::Defect(format!("no order {number}")))
+}
+
+/// An order by a number that somebody gave.
+pub fn find(tx: &Tx<'_>, number: ServiceNumber) -> Result<Option<Order>, StoreError> {
+    tx.first(select!("WHERE number = ?1"), [counted(number.number())], read)
+}
+
+/// The orders of a service system with numbers above `after`, at most `limit`.
+pub fn of_source(tx: &Tx<'_>, source: &str, after: u64, limit: u32) -> Result<Vec<Order>, StoreError> {
+    let sql = select!("WHERE source = ?1 AND number > ?2 ORDER BY number LIMIT ?3");
+    tx.all(sql, (source, counted(after), limit), read)
 }
 
 /// Sets where an order stands and what is still owed; a deadline if it changes.
@@ -137,6 +216,64 @@ pub fn set(
     Ok(())
 }
 
+/// Has an order looked at again at `wake_at`, or not by itself, after `reminders` reminders.
+pub fn set_wake(
+    tx: &Tx<'_>,
+    number: ServiceNumber,
+    reminders: u32,
+    wake_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE orders SET reminders = ?2, wake_at = ?3 WHERE number = ?1";
+    tx.execute(sql, (counted(number.number()), reminders, wake_at.map(Timestamp::as_millis)))?;
+    Ok(())
+}
+
+/// The orders for which something is due by `now`, the longest due first.
+pub fn waking(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Order>, StoreError> {
+    let sql = select!("WHERE wake_at IS NOT NULL AND wake_at <= ?1 ORDER BY wake_at LIMIT ?2");
+    tx.all(sql, (now.as_millis(), limit), read)
+}
+
+/// When something is next due for an order.
+pub fn next_wake(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT wake_at FROM orders WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
+    Ok(tx.first(sql, [], |r| optional_time(r, 0))?.flatten())
+}
+
+/// Keeps what an order was changed to, but for its number, source, payer and currency; its version rises to `order.version`.
+pub fn change(tx: &Tx<'_>, order: &Order, at: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE orders SET state = ?2, service_name = ?3, payee = ?4, total = ?5, due = ?6, case_number = ?7,
+                 arose_at = ?8, deadline = ?9, version = ?10, changed_at = ?11 WHERE number = ?1";
+    tx.execute(
+        sql,
+        (
+            counted(order.number.number()),
+            order.state,
+            &order.service_name,
+            &order.payee,
+            order.total.minor,
+            order.due,
+            &order.case_number,
+            order.arose_at.as_millis(),
+            order.deadline.as_millis(),
+            counted(order.version),
+            at.as_millis(),
+        ),
+    )?;
+    Ok(())
+}
+
 pub(super) fn service_number(row: i64) -> Result<ServiceNumber, StoreError> {
     ServiceNumber::new(row.unsigned_abs()).map_err(|e| StoreError::Defect(e.to_string()))
+}
+
+/// A service number in a column.
+pub(super) fn number_in(r: &Row<'_>, column: usize) -> rusqlite::Result<ServiceNumber> {
+    ServiceNumber::new(count(r, column)?).map_err(|e| super::read::unreadable(column, e))
+}
+
+fn optional_slip(r: &Row<'_>, column: usize) -> rusqlite::Result<Option<SlipNumber>> {
+    let number: Option<i64> = r.get(column)?;
+    let slip = number.map(|n| SlipNumber::new(n.unsigned_abs()));
+    slip.transpose().map_err(|e| super::read::unreadable(column, e))
 }

@@ -196,7 +196,7 @@ fn method_word(method: PaymentMethod) -> &'static str {
     }
 }
 
-fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
+pub(super) fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
     match r.get_ref(0)?.as_str()? {
         "stored_value" => Ok(PaymentMethod::StoredValue),
         "bank" => Ok(PaymentMethod::Bank),

@@ -99,6 +99,6 @@ pub(super) fn key_text(key: &PublicKey) -> Result<String, super::StoreError> {
     serde_json::to_string(&key.to_jwk()).map_err(|e| super::StoreError::Defect(format!("jwk: {e}")))
 }
 
-fn unreadable(column: usize, e: WalkpayError) -> rusqlite::Error {
+pub(super) fn unreadable(column: usize, e: WalkpayError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, Box::new(e))
 }
