@@ -17,7 +17,13 @@ pub struct Key(pub IdempotencyKey);
 #[into_params(parameter_in = Header)]
 pub struct KeyParam {
     /// Made by the caller, one per thing to be created: the same request under the same key has the same answer.
-    #[param(rename = "idempotency-key", pattern = "^[!-~]{1,100}$", min_length = 1, max_length = 100, example = "018bcfe5-6800-7707")]
+    #[param(
+        rename = "idempotency-key",
+        pattern = "^[!-~]{1,100}$",
+        min_length = 1,
+        max_length = 100,
+        example = "018bcfe5-6800-7707"
+    )]
     #[allow(dead_code)]
     key: String,
 }
@@ -56,7 +62,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfVersion {
             Refusal::new(ProblemCode::PreconditionRequired, detail)
         })?;
         let digits = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-        let plain = |d: &&str| (1..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0');
+        let plain =
+            |d: &&str| (1..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0');
         let version = digits.filter(plain).and_then(|d| d.parse().ok());
         version.map(Self).ok_or_else(|| Refusal::malformed("If-Match is one version: a number in quotes."))
     }

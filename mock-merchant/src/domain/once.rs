@@ -1,8 +1,8 @@
 //! Requests that create something, once per Idempotency-Key (draft-ietf-httpapi-idempotency-key-header).
 
 use crate::failure::{Failure, OrDefect, refuse};
-use crate::store::idempotency::{self, First, OPEN};
 use crate::store::Tx;
+use crate::store::idempotency::{self, First, OPEN};
 use walkpay::Timestamp;
 use walkpay::protocol::problem::ProblemCode;
 
@@ -113,13 +113,7 @@ pub fn once(
 ///
 /// # Errors
 /// [`Failure::Fault`], also when there is no such request.
-pub fn complete(
-    tx: &Tx<'_>,
-    caller: &str,
-    route: &str,
-    key: &IdempotencyKey,
-    reply: &Reply,
-) -> Result<(), Failure> {
+pub fn complete(tx: &Tx<'_>, caller: &str, route: &str, key: &IdempotencyKey, reply: &Reply) -> Result<(), Failure> {
     let done = idempotency::complete(tx, caller, route, key.as_str(), reply.status, &reply.body)?;
     done.then_some(()).or_defect("open request under an idempotency key")
 }

@@ -140,9 +140,7 @@ pub fn of_source(
     limit: u32,
     state: Option<DeliveryState>,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let sql = select!(
-        "WHERE source = ?1 AND delivery > ?2 AND (?4 IS NULL OR state = ?4) ORDER BY delivery LIMIT ?3"
-    );
+    let sql = select!("WHERE source = ?1 AND delivery > ?2 AND (?4 IS NULL OR state = ?4) ORDER BY delivery LIMIT ?3");
     tx.all(sql, (source, counted(after), limit, state.map(DeliveryState::word)), read)
 }
 
@@ -175,7 +173,8 @@ pub struct Tried<'a> {
 
 /// Has a message tried again at `due`.
 pub fn put_off(tx: &Tx<'_>, delivery: i64, due: Timestamp, tried: Tried<'_>) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET due = ?2, last_status = ?3, last_error = ?4 WHERE delivery = ?1 AND state = 'waiting'";
+    let sql =
+        "UPDATE deliveries SET due = ?2, last_status = ?3, last_error = ?4 WHERE delivery = ?1 AND state = 'waiting'";
     tx.execute(sql, (delivery, due.as_millis(), tried.status, tried.error))?;
     Ok(())
 }

@@ -37,7 +37,8 @@ pub fn set_texts(tx: &Tx<'_>, number: ServiceNumber, texts: &Texts) -> Result<()
 
 /// The fee lines of an order.
 pub fn fees(tx: &Tx<'_>, number: ServiceNumber) -> Result<Vec<FeeLine>, StoreError> {
-    let sql = "SELECT o.currency, f.minor, o.currency, f.unit_minor, o.currency, f.tax_minor, f.name, f.quantity, f.tax_rate
+    let sql =
+        "SELECT o.currency, f.minor, o.currency, f.unit_minor, o.currency, f.tax_minor, f.name, f.quantity, f.tax_rate
                FROM order_fees f JOIN orders o USING (number) WHERE f.number = ?1 ORDER BY f.n";
     tx.all(sql, [counted(number.number())], |r| {
         Ok(FeeLine {

@@ -55,9 +55,9 @@ impl Scopes {
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let scope = |word: &str| Scope::ALL.into_iter().find(|s| s.word() == word);
         let found: Option<Self> = text.split_ascii_whitespace().map(scope).collect();
-        found.filter(|scopes| scopes.0 != 0).ok_or_else(|| {
-            refuse(ProblemCode::InvalidValue, format!("scopes: expected some of {}", Self::all()))
-        })
+        found
+            .filter(|scopes| scopes.0 != 0)
+            .ok_or_else(|| refuse(ProblemCode::InvalidValue, format!("scopes: expected some of {}", Self::all())))
     }
 
     /// Whether this is one of them.
