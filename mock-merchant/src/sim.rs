@@ -3,6 +3,7 @@
 //! [`faults`] and [`ACCOUNTS`] are the one table of them: `--help`, the README and the OpenAPI document are made from it.
 
 use crate::bank;
+use crate::bank::port::Subject;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -147,13 +148,14 @@ pub struct Order {
     #[schema(minimum = 1, maximum = 1000, default = 1, example = 1)]
     pub times: u32,
     /// Only for this operation: an `operationId` of the terminal API (`put_hold`, `put_attempt`, `events` …), or
-    /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `reverse` at the bank.
+    /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse` at the bank.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "events", max_length = 40)]
     pub operation: Option<String>,
-    /// Only for this trip; faults of the bank.
+    /// Only for this trip, or payment of a slip; faults of the bank.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trip_id: Option<TripId>,
+    #[schema(value_type = Option<TripId>)]
+    pub trip_id: Option<Subject>,
     /// How long `terminal_slow` takes, in milliseconds.
     #[serde(default = "one_second", deserialize_with = "whole")]
     #[schema(minimum = 0, maximum = 60000, default = 1000, example = 1)]
@@ -209,7 +211,7 @@ impl Faults {
         }
         if let Some(fault) = bank::Fault::parse(&order.fault) {
             let armed =
-                bank::faults::Armed { fault, times: order.times, operation: order.operation, trip_id: order.trip_id };
+                bank::faults::Armed { fault, times: order.times, operation: order.operation, subject: order.trip_id };
             return if self.bank.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
         let (fault, _, _) = Fault::TABLE.iter().find(|(_, name, _)| *name == order.fault).ok_or(OrderError::Unknown)?;
@@ -228,7 +230,7 @@ impl Faults {
             fault: a.fault.name().to_owned(),
             times: a.times,
             operation: a.operation,
-            trip_id: a.trip_id,
+            trip_id: a.subject,
             delay_ms: one_second(),
         });
         terminal.into_iter().chain(bank).collect()

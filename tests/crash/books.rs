@@ -118,7 +118,7 @@ pub fn at_rest(merchant_db: &Path, bank_db: &Path, facts: &Facts) -> Result<(), 
     let mut taken: BTreeMap<TripId, i64> = BTreeMap::new();
     for entry in bank::statement_in_file(bank_db).map_err(|e| e.to_string())? {
         *banks.entry(entry.reference).or_insert(0) += entry.amount.minor;
-        *taken.entry(entry.trip_id).or_insert(0) += entry.amount.minor;
+        *taken.entry(entry.subject.trip().map_err(|e| e.to_string())?).or_insert(0) += entry.amount.minor;
     }
     if book != banks {
         return Err(format!("the merchant's and the bank's book differ:\n{book:#?}\n{banks:#?}"));

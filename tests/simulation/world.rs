@@ -793,7 +793,7 @@ impl World {
     fn books_agree(&mut self) -> Result<(), String> {
         let mut at_bank: BTreeMap<TripId, i64> = BTreeMap::new();
         for entry in self.bank.statement(&self.merchant_id, 0, 1_000).map_err(text)? {
-            *at_bank.entry(entry.trip_id).or_default() += entry.amount.minor;
+            *at_bank.entry(entry.subject.trip().map_err(text)?).or_default() += entry.amount.minor;
         }
         let mut trips: BTreeSet<TripId> = at_bank.keys().copied().collect();
         trips.extend(self.signed.keys());

@@ -202,7 +202,7 @@ impl Bank {
             }
             (Ok(_), Treatment::LateSuccess { due }) => {
                 drop(savepoint);
-                if matches!(request.operation, BankOperation::Capture { .. } | BankOperation::Debit { .. }) {
+                if is_debit(&request.operation) {
                     Book(&tx).insert_late(request, due)?;
                 }
                 declined("insufficient_funds")
@@ -299,6 +299,7 @@ impl Case<'_> {
                 self.capture(hold_reference, *amount, basket_jws)
             }
             BankOperation::Debit { account, amount, basket_jws } => self.debit(account, *amount, basket_jws),
+            BankOperation::Pay { account, amount, payment_jws } => self.pay(account, *amount, payment_jws),
             BankOperation::Reverse { original_reference, amount } => self.reverse(original_reference, *amount),
         }
     }
@@ -342,6 +343,10 @@ impl Case<'_> {
         let part = if self.partial { (minor / 2).max(1) } else { minor };
         account.approve_at_most.map_or(part, |most| part.min(most))
     }
+}
+
+fn is_debit(operation: &BankOperation) -> bool {
+    matches!(operation, BankOperation::Capture { .. } | BankOperation::Debit { .. } | BankOperation::Pay { .. })
 }
 
 fn well_formed(reference: &str) -> bool {

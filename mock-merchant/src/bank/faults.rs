@@ -1,9 +1,8 @@
 //! What the simulated bank can be told to do wrong, by name.
 
-use super::port::{BankOperation, BankRequest};
+use super::port::{BankOperation, BankRequest, Subject};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use walkpay::TripId;
 
 /// How many faults can be armed at once.
 pub const MAX_ARMED: usize = 100;
@@ -51,18 +50,18 @@ pub struct Armed {
     pub fault: Fault,
     /// How many more times; at least 1.
     pub times: u32,
-    /// Only for this operation: `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `reverse`.
+    /// Only for this operation: `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Only for this trip.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trip_id: Option<TripId>,
+    /// Only for this trip or payment; `trip_id` in JSON.
+    #[serde(default, rename = "trip_id", skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
 }
 
 impl Armed {
     /// `fault` for the next request, whatever it is.
     pub fn once(fault: Fault) -> Self {
-        Self { fault, times: 1, operation: None, trip_id: None }
+        Self { fault, times: 1, operation: None, subject: None }
     }
 
     /// `fault` for the next request with this operation.
@@ -72,7 +71,7 @@ impl Armed {
 
     fn matches(&self, request: &BankRequest) -> bool {
         self.operation.as_deref().is_none_or(|name| name == operation_name(&request.operation))
-            && self.trip_id.is_none_or(|trip| trip == request.trip_id)
+            && self.subject.is_none_or(|subject| subject == request.subject)
     }
 }
 
@@ -123,6 +122,7 @@ pub fn operation_name(operation: &BankOperation) -> &'static str {
         BankOperation::ReleaseHold { .. } => "release_hold",
         BankOperation::Capture { .. } => "capture",
         BankOperation::Debit { .. } => "debit",
+        BankOperation::Pay { .. } => "pay",
         BankOperation::Reverse { .. } => "reverse",
     }
 }

@@ -2,7 +2,78 @@
 //! by hand in the simulation.
 
 use serde::{Deserialize, Serialize};
-use walkpay::{MerchantId, Money, Timestamp, TripId};
+use std::fmt;
+use uuid::Uuid;
+use walkpay::{MerchantId, Money, PaymentId, Timestamp, TripId, WalkpayError};
+
+/// What money is about: a visit, or a payment of a slip. To a bank it is a name under which debits add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(Uuid);
+
+impl Subject {
+    /// Parses the hyphenated form.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for anything but a UUID.
+    pub fn parse(text: &str) -> Result<Self, WalkpayError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| WalkpayError::InvalidInput {
+            field: "subject".to_owned(),
+            expected: "a UUID".to_owned(),
+            got: text.chars().take(40).collect(),
+        })
+    }
+
+    /// From the sixteen bytes of [`Self::as_bytes`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The visit that this is, for a reader who knows that it is one.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for what no visit can be called.
+    pub fn trip(&self) -> Result<TripId, WalkpayError> {
+        TripId::from_bytes(*self.0.as_bytes())
+    }
+
+    /// The payment that this is, for a reader who knows that it is one.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for what no payment can be called.
+    pub fn payment(&self) -> Result<PaymentId, WalkpayError> {
+        PaymentId::from_bytes(*self.0.as_bytes())
+    }
+}
+
+impl From<TripId> for Subject {
+    fn from(trip: TripId) -> Self {
+        Self::from_bytes(*trip.as_bytes())
+    }
+}
+
+impl From<&TripId> for Subject {
+    fn from(trip: &TripId) -> Self {
+        (*trip).into()
+    }
+}
+
+impl From<PaymentId> for Subject {
+    fn from(payment: PaymentId) -> Self {
+        Self::from_bytes(*payment.as_bytes())
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.hyphenated(), f)
+    }
+}
 
 /// One operation under a reference of the merchant's. The reference is the idempotency key: the same operation again has
 /// the first one's outcome, another one under it is refused.
@@ -12,8 +83,9 @@ pub struct BankRequest {
     pub merchant_id: MerchantId,
     /// Unique per merchant; ARCHITECTURE.md, "Bank references".
     pub reference: String,
-    /// The visit that the money is about.
-    pub trip_id: TripId,
+    /// What the money is about; `trip_id` in JSON, as it was called when there were visits only.
+    #[serde(rename = "trip_id")]
+    pub subject: Subject,
     /// What to do.
     pub operation: BankOperation,
 }
@@ -63,9 +135,18 @@ pub enum BankOperation {
         /// The basket summary, a JWS by the consent key.
         basket_jws: String,
     },
-    /// Give back what a capture or debit took, in full or in part.
+    /// Debit what the channel part of a signed slip payment comes to (B23); the subject is the payment.
+    Pay {
+        /// The bank's token of the bound account.
+        account: String,
+        /// How much.
+        amount: Money,
+        /// The slip payment, a JWS by the consent key.
+        payment_jws: String,
+    },
+    /// Give back what a capture, debit or payment took, in full or in part.
     Reverse {
-        /// The reference of the capture or debit.
+        /// The reference of the capture, debit or payment.
         original_reference: String,
         /// How much.
         amount: Money,
@@ -114,8 +195,9 @@ pub struct StatementEntry {
     pub seq: u64,
     /// The merchant's reference.
     pub reference: String,
-    /// The visit.
-    pub trip_id: TripId,
+    /// What it is about; `trip_id` in JSON.
+    #[serde(rename = "trip_id")]
+    pub subject: Subject,
     /// Positive: taken from the account; negative: given back.
     pub amount: Money,
     /// When it was booked, by the bank's clock.

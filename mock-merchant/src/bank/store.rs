@@ -4,9 +4,9 @@ use super::holder::{AccountState, HolderKey};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use walkpay::protocol::crypto::{Jwk, PublicKey};
-use walkpay::{Currency, DeviceId, KeyId, MerchantId, Timestamp, TripId};
+use walkpay::{Currency, DeviceId, KeyId, MerchantId, Timestamp};
 
-use super::port::{BankOutcome, BankRequest, StatementEntry};
+use super::port::{BankOutcome, BankRequest, StatementEntry, Subject};
 
 /// An account of the bank, amounts in minor units of `currency`.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Account {
 pub(super) struct Hold {
     pub reference: String,
     pub account: String,
-    pub trip_id: TripId,
+    pub subject: Subject,
     pub amount: i64,
     pub number: u32,
     pub state: String,
@@ -35,13 +35,13 @@ pub(super) struct Hold {
 
 /// What was taken under a reference.
 pub(super) struct Debit {
-    pub trip_id: TripId,
+    pub subject: Subject,
     pub account: String,
     pub amount: i64,
     pub reversed: i64,
 }
 
-/// The basket that a trip's debits are bound to.
+/// The document that a subject's debits are bound to: the basket of a trip, or a slip payment.
 pub(super) struct Pinned {
     pub account: String,
     pub basket_sha256: String,
@@ -247,7 +247,7 @@ impl Book<'_> {
             merchant.as_str(),
             hold.reference,
             hold.account,
-            hold.trip_id.to_string(),
+            hold.subject.to_string(),
             hold.amount,
             hold.number,
             hold.expires_at.as_millis()
@@ -319,18 +319,18 @@ impl Book<'_> {
 
     // ---- debits ----
 
-    pub fn pinned(&self, merchant: &MerchantId, trip: &TripId) -> Result<Option<Pinned>> {
+    pub fn pinned(&self, merchant: &MerchantId, subject: &Subject) -> Result<Option<Pinned>> {
         self.0
             .prepare_cached(
                 "SELECT account, basket_sha256, total, debited FROM trips WHERE merchant_id = ?1 AND trip_id = ?2",
             )?
-            .query_row(params![merchant.as_str(), trip.to_string()], |r| {
+            .query_row(params![merchant.as_str(), subject.to_string()], |r| {
                 Ok(Pinned { account: r.get(0)?, basket_sha256: r.get(1)?, total: r.get(2)?, debited: r.get(3)? })
             })
             .optional()
     }
 
-    pub fn put_pinned(&self, merchant: &MerchantId, trip: &TripId, pinned: &Pinned) -> Result<()> {
+    pub fn put_pinned(&self, merchant: &MerchantId, subject: &Subject, pinned: &Pinned) -> Result<()> {
         self.0
             .prepare_cached(
                 "INSERT INTO trips VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -338,7 +338,7 @@ impl Book<'_> {
             )?
             .execute(params![
                 merchant.as_str(),
-                trip.to_string(),
+                subject.to_string(),
                 pinned.account,
                 pinned.basket_sha256,
                 pinned.total,
@@ -354,7 +354,7 @@ impl Book<'_> {
             )?
             .query_row(params![merchant.as_str(), reference], |r| {
                 Ok(Debit {
-                    trip_id: parsed(r, 0, TripId::parse)?,
+                    subject: parsed(r, 0, Subject::parse)?,
                     account: r.get(1)?,
                     amount: r.get(2)?,
                     reversed: r.get(3)?,
@@ -367,7 +367,7 @@ impl Book<'_> {
         self.0.prepare_cached("INSERT INTO debits VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
             merchant.as_str(),
             reference,
-            debit.trip_id.to_string(),
+            debit.subject.to_string(),
             debit.account,
             debit.amount,
             debit.reversed
@@ -464,7 +464,7 @@ impl Book<'_> {
             .execute(params![
                 request.merchant_id.as_str(),
                 request.reference,
-                request.trip_id.to_string(),
+                request.subject.to_string(),
                 amount,
                 currency.code(),
                 now.as_millis(),
@@ -484,7 +484,7 @@ impl Book<'_> {
                 Ok(StatementEntry {
                     seq: r.get::<_, i64>(0)?.unsigned_abs(),
                     reference: r.get(1)?,
-                    trip_id: parsed(r, 2, TripId::parse)?,
+                    subject: parsed(r, 2, Subject::parse)?,
                     amount: parsed(r, 4, Currency::parse)?.minor(r.get(3)?),
                     booked_at: Timestamp::from_millis(r.get(5)?),
                 })
@@ -510,7 +510,7 @@ fn hold(r: &Row<'_>) -> Result<Hold> {
     Ok(Hold {
         reference: r.get(0)?,
         account: r.get(1)?,
-        trip_id: parsed(r, 2, TripId::parse)?,
+        subject: parsed(r, 2, Subject::parse)?,
         amount: r.get(3)?,
         number: r.get(4)?,
         state: r.get(5)?,

@@ -35,7 +35,9 @@ fn capture(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, entry: &str) -> Result<(),
     payments::add_leg(tx, payment.payment, 2, PaymentMethod::Bank, minor, &reference)?;
     let call = NewCall {
         reference: &reference,
-        trip: &payment.trip,
+        subject: payment.trip.into(),
+        pay: None,
+        refund: None,
         kind: CallKind::Capture,
         hold: None,
         original: Some(entry),
@@ -56,7 +58,9 @@ fn plain(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, minor: i64) -> Result<(), Fa
     payments::add_leg(tx, payment.payment, 3, PaymentMethod::Bank, minor, &reference)?;
     let call = NewCall {
         reference: &reference,
-        trip: &payment.trip,
+        subject: payment.trip.into(),
+        pay: None,
+        refund: None,
         kind: CallKind::Debit,
         hold: None,
         original: None,
@@ -81,7 +85,7 @@ pub(super) fn captured(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
     let entry = call.original.as_deref().or_defect("entry of a capture")?;
     match outcome {
         BankOutcome::Approved { amount, .. } => {
-            holds::entry_resolved(tx, ctx, &call.trip, entry, HoldState::Captured)?;
+            holds::entry_resolved(tx, ctx, &call.trip()?, entry, HoldState::Captured)?;
             if amount.minor < call.amount.minor {
                 return partial(tx, ctx, &payment, call, amount.minor);
             }
@@ -94,7 +98,7 @@ pub(super) fn captured(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
         BankOutcome::Declined { reason } => {
             payments::set_leg(tx, &call.reference, LegState::Failed)?;
             if reason == "hold_expired" || reason == "hold_unknown" {
-                holds::entry_resolved(tx, ctx, &call.trip, entry, HoldState::Expired)?;
+                holds::entry_resolved(tx, ctx, &call.trip()?, entry, HoldState::Expired)?;
                 return plain(tx, ctx, &payment, payment.bank());
             }
             close(tx, ctx, &payment, Some(reason))
@@ -130,7 +134,9 @@ fn partial(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, call: &BankCall, approved:
     let reference = format!("{}.v.{which}", payment.trip);
     let reverse = NewCall {
         reference: &reference,
-        trip: &payment.trip,
+        subject: payment.trip.into(),
+        pay: None,
+        refund: None,
         kind: CallKind::Reverse,
         hold: None,
         original: Some(&call.reference),
@@ -153,13 +159,13 @@ pub(super) fn reversed(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
     };
     match kept {
         // The bank keeps what it should have given back: it pays what is due, or is asked for again.
-        1.. => statement::found(tx, ctx, &call.trip, original, payment.total.currency.minor(kept)),
+        1.. => statement::found(tx, ctx, &call.subject, original, payment.total.currency.minor(kept)),
         _ => Ok(()),
     }
 }
 
 fn open_payment(tx: &Tx<'_>, call: &BankCall) -> Result<Payment, Failure> {
-    payments::of_trip(tx, &call.trip)?.filter(|p| p.state == PaymentState::Open).or_defect("open debit of a bank call")
+    payments::of_trip(tx, &call.trip()?)?.filter(|p| p.state == PaymentState::Open).or_defect("open debit of a bank call")
 }
 
 /// Posts debits that stored value covers.

@@ -175,7 +175,17 @@ fn order(
     account: Option<&str>,
 ) -> Result<(), Failure> {
     let call =
-        NewCall { reference, trip: &hold.trip, kind, hold: Some(&hold.hold), original, account, amount: hold.amount };
+        NewCall {
+            reference,
+            subject: hold.trip.into(),
+            pay: None,
+            refund: None,
+            kind,
+            hold: Some(&hold.hold),
+            original,
+            account,
+            amount: hold.amount,
+        };
     calls::order(tx, &call, ctx.now)?;
     Ok(())
 }
@@ -183,7 +193,7 @@ fn order(
 /// The bank's definite answer to placing or raising a hold.
 pub(super) fn answered(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Result<(), Failure> {
     let hold = holds::get(tx, &call.hold.or_defect("hold of a call")?)?;
-    let trip = trips::get(tx, &call.trip)?;
+    let trip = trips::get(tx, &call.trip()?)?;
     match outcome {
         BankOutcome::Approved { amount, expires_at } if *amount == hold.amount => {
             let entry = call.original.as_deref().filter(|_| call.kind == CallKind::Raise).unwrap_or(&call.reference);
@@ -203,7 +213,7 @@ pub(super) fn answered(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
         }
         BankOutcome::Declined { reason } => declined(tx, ctx, call, &trip, &hold, reason)?,
     }
-    let trip = trips::get(tx, &call.trip)?;
+    let trip = trips::get(tx, &call.trip()?)?;
     if let Some(next) = holds::of_trip(tx, &trip.trip)?.iter().find(|h| h.state == HoldState::Accepted) {
         let waits = calls::find(tx, &format!("{}.h{}", trip.trip, next.number))?.is_none()
             && calls::find(tx, &format!("{}.u{}", trip.trip, next.number))?.is_none();
@@ -302,7 +312,7 @@ pub(super) fn released(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
         order(tx, ctx, &hold, CallKind::Release, &reference, call.original.as_deref(), None)?;
     }
     tell_hold(tx, ctx, &Hold { state, ..hold }, None)?;
-    attempts::revalidate_waiting(tx, ctx, &call.trip)
+    attempts::revalidate_waiting(tx, ctx, &call.trip()?)
 }
 
 /// The bank's entry was captured or turned out to be over: the hold that it stands for is resolved.

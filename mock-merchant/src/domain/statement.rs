@@ -3,7 +3,7 @@
 use super::attempts::business_date;
 use super::debit::{account_of, clearing, tell_result};
 use super::{Ctx, Mutation};
-use crate::bank::port::{BankOutcome, StatementEntry};
+use crate::bank::port::{BankOutcome, StatementEntry, Subject};
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, CallState, NewCall};
 use crate::store::ledger::{self, Transfer};
@@ -12,7 +12,7 @@ use crate::store::payments;
 use crate::store::statement::{self, EntryState, Suspense, SuspenseState};
 use crate::store::{Tx, stores, trips};
 use walkpay::protocol::document::DebitStatus;
-use walkpay::{Money, TripId};
+use walkpay::Money;
 
 /// Takes in entries after the cursor, in order.
 pub(super) fn read_in(tx: &Tx<'_>, ctx: &Ctx, entries: &[StatementEntry]) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub(super) fn read_in(tx: &Tx<'_>, ctx: &Ctx, entries: &[StatementEntry]) -> Res
         let waits = call.as_ref().is_some_and(|c| c.state == CallState::Open);
         let state = if waits { EntryState::Waiting } else { EntryState::Explained };
         if statement::add(tx, entry, state)? && !waits {
-            explain(tx, ctx, entry.seq, &entry.trip_id, &entry.reference, entry.amount, call.as_ref())?;
+            explain(tx, ctx, entry.seq, &entry.subject, &entry.reference, entry.amount, call.as_ref())?;
         }
     }
     Ok(())
@@ -36,7 +36,7 @@ pub(super) fn settled(tx: &Tx<'_>, ctx: &Ctx, reference: &str) -> Result<(), Fai
     let call = calls::find(tx, reference)?.or_defect("settled bank call")?;
     for (seq, amount) in waiting {
         statement::set(tx, seq, EntryState::Explained)?;
-        explain(tx, ctx, seq, &call.trip, reference, amount, Some(&call))?;
+        explain(tx, ctx, seq, &call.subject, reference, amount, Some(&call))?;
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ fn explain(
     tx: &Tx<'_>,
     ctx: &Ctx,
     seq: u64,
-    trip: &TripId,
+    subject: &Subject,
     reference: &str,
     amount: Money,
     call: Option<&BankCall>,
@@ -65,21 +65,27 @@ fn explain(
     let beyond = amount.minor - expected;
     if beyond > 0 && ctx.config.mutation != Some(Mutation::DroppedLateSuccess) {
         statement::set(tx, seq, EntryState::Suspense)?;
-        return found(tx, ctx, trip, reference, amount.currency.minor(beyond));
+        return found(tx, ctx, subject, reference, amount.currency.minor(beyond));
     }
     Ok(())
 }
 
 /// Money that no intent explains: it is posted to suspense, then applied to the trip's order if that is payable for at
 /// least as much, else given back.
-pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, trip: &TripId, reference: &str, amount: Money) -> Result<(), Failure> {
-    if !statement::add_suspense(tx, trip, reference, amount, ctx.now)? {
+pub(super) fn found(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    subject: &Subject,
+    reference: &str,
+    amount: Money,
+) -> Result<(), Failure> {
+    if !statement::add_suspense(tx, subject, reference, amount, ctx.now)? {
         return Ok(());
     }
     let suspense = ledger::account(tx, "suspense", amount.currency, Some(0))?;
     let bank = clearing(tx, amount.currency)?;
     let postings = [(bank, -amount.minor), (suspense, amount.minor)];
-    post(tx, ctx, "late_success", &format!("{reference}.late"), trip, &postings)?;
+    post(tx, ctx, "late_success", &format!("{reference}.late"), subject, &postings)?;
     if let Some(open) = statement::suspense(tx, reference)? {
         resolve(tx, ctx, &open)?;
     }
@@ -87,7 +93,7 @@ pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, trip: &TripId, reference: &str, amou
 }
 
 fn resolve(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
-    let payment = payments::of_trip(tx, &open.trip)?;
+    let payment = open.subject.trip().ok().map(|trip| payments::of_trip(tx, &trip)).transpose()?.flatten();
     if let Some(payment) = payment
         && payment.total.currency == open.amount.currency
     {
@@ -97,14 +103,16 @@ fn resolve(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
         }
     }
     statement::set_suspense(tx, open.suspense, SuspenseState::Refunding)?;
-    let refunds = statement::refunds(tx, &open.trip)?;
+    let refunds = statement::refunds(tx, &open.subject)?;
     let reference = match refunds {
-        0 | 1 => format!("{}.f", open.trip),
-        n => format!("{}.f{n}", open.trip),
+        0 | 1 => format!("{}.f", open.subject),
+        n => format!("{}.f{n}", open.subject),
     };
     let call = NewCall {
         reference: &reference,
-        trip: &open.trip,
+        subject: open.subject,
+        pay: None,
+        refund: None,
         kind: CallKind::Refund,
         hold: None,
         original: Some(&open.reference),
@@ -116,13 +124,13 @@ fn resolve(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
 }
 
 fn apply(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense, payment: &payments::Payment, due: i64) -> Result<(), Failure> {
-    let trip = trips::get(tx, &open.trip)?;
+    let trip = trips::get(tx, &payment.trip)?;
     let store = stores::get(tx, trip.store.or_defect("store of an accepted trip")?)?;
     let currency = open.amount.currency;
     let suspense = ledger::account(tx, "suspense", currency, Some(0))?;
     let receivable = account_of(tx, "receivable", &store, currency)?;
     let postings = [(suspense, -open.amount.minor), (receivable, open.amount.minor)];
-    post(tx, ctx, "apply_late", &format!("{}.applied", open.reference), &open.trip, &postings)?;
+    post(tx, ctx, "apply_late", &format!("{}.applied", open.reference), &open.subject, &postings)?;
     statement::set_suspense(tx, open.suspense, SuspenseState::Applied)?;
     let date = business_date(ctx.now, &store.info.time_zone)?;
     payments::settle_late(tx, payment.payment, &open.reference, open.amount.minor, &date, ctx.now)?;
@@ -146,7 +154,7 @@ pub(super) fn refunded(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
     let suspense = ledger::account(tx, "suspense", open.amount.currency, Some(0))?;
     let bank = clearing(tx, open.amount.currency)?;
     let postings = [(suspense, -open.amount.minor), (bank, open.amount.minor)];
-    post(tx, ctx, "refund", &call.reference, &call.trip, &postings)
+    post(tx, ctx, "refund", &call.reference, &call.subject, &postings)
 }
 
 fn post(
@@ -154,10 +162,11 @@ fn post(
     ctx: &Ctx,
     kind: &str,
     reference: &str,
-    trip: &TripId,
+    subject: &Subject,
     postings: &[(i64, i64)],
 ) -> Result<(), Failure> {
-    let store = trips::find(tx, trip)?.and_then(|t| t.store);
+    let trip = subject.trip().ok().map(|trip| trips::find(tx, &trip)).transpose()?.flatten();
+    let store = trip.as_ref().and_then(|t| t.store);
     let time_zone = store.map(|s| stores::get(tx, s)).transpose()?.map_or("UTC".to_owned(), |s| s.info.time_zone);
     ledger::post(
         tx,
@@ -165,7 +174,7 @@ fn post(
             kind,
             reference,
             store,
-            trip: Some(*trip),
+            trip: trip.map(|t| t.trip),
             business_date: &business_date(ctx.now, &time_zone)?,
             receipt: None,
             at: ctx.now,

@@ -1,7 +1,8 @@
 //! Calls to the bank as durable jobs: intent, lease, outcome.
 
-use super::read::{count, counted, money, optional_hold, time, trip, words};
+use super::read::{count, counted, money, optional_hold, subject, time, words};
 use super::{StoreError, Tx};
+use crate::bank::port::Subject;
 use rusqlite::Row;
 use walkpay::{HoldId, Money, Timestamp, TripId};
 
@@ -54,8 +55,12 @@ pub struct BankCall {
     pub call: i64,
     /// Its reference at the bank.
     pub reference: String,
-    /// The visit.
-    pub trip: TripId,
+    /// What the money is about.
+    pub subject: Subject,
+    /// The payment attempt of a slip that it is for.
+    pub pay: Option<i64>,
+    /// The refund of an order that it is for.
+    pub refund: Option<i64>,
     /// What is asked for.
     pub kind: CallKind,
     /// The hold request that it is about.
@@ -81,8 +86,8 @@ pub struct BankCall {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT call, reference, trip, kind, hold, original, account, currency, minor, step, state, \
-             approved, tries, lease ",
+            "SELECT call, reference, subject, kind, hold, original, account, currency, minor, step, state, \
+             approved, tries, lease, pay, refund ",
             "FROM bank_calls ",
             $rest
         )
@@ -93,7 +98,9 @@ fn read(r: &Row<'_>) -> rusqlite::Result<BankCall> {
     Ok(BankCall {
         call: r.get(0)?,
         reference: r.get(1)?,
-        trip: trip(r, 2)?,
+        subject: subject(r, 2)?,
+        pay: r.get(14)?,
+        refund: r.get(15)?,
         kind: r.get(3)?,
         hold: optional_hold(r, 4)?,
         original: r.get(5)?,
@@ -107,12 +114,23 @@ fn read(r: &Row<'_>) -> rusqlite::Result<BankCall> {
     })
 }
 
+impl BankCall {
+    /// The visit that a call is about which is for no payment of a slip.
+    pub fn trip(&self) -> Result<TripId, StoreError> {
+        self.subject.trip().map_err(|e| StoreError::Defect(format!("trip of bank call {}: {e}", self.call)))
+    }
+}
+
 /// A call to be made.
 pub struct NewCall<'a> {
     /// Its reference at the bank.
     pub reference: &'a str,
-    /// The visit.
-    pub trip: &'a TripId,
+    /// What the money is about.
+    pub subject: Subject,
+    /// The payment attempt of a slip that it is for.
+    pub pay: Option<i64>,
+    /// The refund of an order that it is for.
+    pub refund: Option<i64>,
     /// What is asked for.
     pub kind: CallKind,
     /// The hold request that it is about.
@@ -128,11 +146,11 @@ pub struct NewCall<'a> {
 /// Orders a call, due at once; `false` if there is one under its reference.
 pub fn order(tx: &Tx<'_>, new: &NewCall<'_>, now: Timestamp) -> Result<bool, StoreError> {
     let changed = tx.execute(
-        "INSERT INTO bank_calls (merchant, reference, trip, kind, hold, original, account, currency, minor, step, state,
-           due, made_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'call', 'open', ?9, ?9) ON CONFLICT (reference) DO NOTHING",
+        "INSERT INTO bank_calls (merchant, reference, subject, kind, hold, original, account, currency, minor, step, state,
+           due, made_at, pay, refund) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'call', 'open', ?9, ?9, ?10, ?11) ON CONFLICT (reference) DO NOTHING",
         (
             new.reference,
-            new.trip.as_bytes(),
+            new.subject.as_bytes(),
             new.kind,
             new.hold.map(HoldId::as_bytes),
             new.original,
@@ -140,6 +158,8 @@ pub fn order(tx: &Tx<'_>, new: &NewCall<'_>, now: Timestamp) -> Result<bool, Sto
             new.amount.currency.code(),
             new.amount.minor,
             now.as_millis(),
+            new.pay,
+            new.refund,
         ),
     )?;
     Ok(changed == 1)
@@ -158,7 +178,7 @@ pub fn find(tx: &Tx<'_>, reference: &str) -> Result<Option<BankCall>, StoreError
 
 /// The calls of a visit.
 pub fn of_trip(tx: &Tx<'_>, trip: &TripId) -> Result<Vec<BankCall>, StoreError> {
-    tx.all(select!("WHERE trip = ?1 ORDER BY call"), [trip.as_bytes()], read)
+    tx.all(select!("WHERE subject = ?1 ORDER BY call"), [trip.as_bytes()], read)
 }
 
 /// Takes the call that is due longest, under a new lease until `until`. From the commit of this on it may have left.

@@ -55,8 +55,8 @@ const ALWAYS: &[(&str, &str)] = &[
     ),
     (
         "nothing that was not accepted is debited",
-        "SELECT reference FROM bank_calls c WHERE kind IN ('capture', 'debit')
-         AND NOT EXISTS (SELECT 1 FROM trips t WHERE t.trip = c.trip AND t.state = 'accepted')
+        "SELECT reference FROM bank_calls c WHERE kind IN ('capture', 'debit') AND pay IS NULL
+         AND NOT EXISTS (SELECT 1 FROM trips t WHERE t.trip = c.subject AND t.state = 'accepted')
          UNION ALL SELECT hex(r.trip) FROM reservations r
          WHERE NOT EXISTS (SELECT 1 FROM trips t WHERE t.trip = r.trip AND t.state = 'accepted')",
     ),
@@ -65,7 +65,7 @@ const ALWAYS: &[(&str, &str)] = &[
         "SELECT hex(p.trip) FROM payments p WHERE p.trip IS NOT NULL AND p.total - p.stored_value <
            (SELECT ifnull(sum(CASE c.kind WHEN 'capture' THEN c.approved WHEN 'debit' THEN c.approved
              WHEN 'reverse' THEN -c.approved ELSE 0 END), 0)
-            FROM bank_calls c WHERE c.trip = p.trip AND c.state = 'approved')",
+            FROM bank_calls c WHERE c.subject = p.trip AND c.state = 'approved')",
     ),
     (
         "a hold is captured or released at most once",

@@ -106,10 +106,10 @@ tables! {
     "legs": "what moved", "10 years", "stays under opaque ids",
         "SELECT l.* FROM legs l JOIN orders o USING (number) WHERE o.payer = ?1";
     "bank_calls": "what the bank was asked", "10 years", "stays under opaque ids; account tokens go when settled",
-        "trips:bank_calls";
+        "trips:bank_calls:subject";
     "statement_cursor": "reading the bank's statement", "for ever", "nothing personal";
-    "statement_entries": "the bank's statement", "10 years", "stays under opaque ids", "trips:statement_entries";
-    "suspense": "money that nothing explains", "10 years", "stays under opaque ids", "trips:suspense";
+    "statement_entries": "the bank's statement", "10 years", "stays under opaque ids", "trips:statement_entries:subject";
+    "suspense": "money that nothing explains", "10 years", "stays under opaque ids", "trips:suspense:subject";
     "idempotency": "answering repeated requests", "24 hours", "goes by itself";
     "gate_keys": "API keys of gates; hashed", "until replaced", "nothing personal";
     "audit": "who did what", "10 years", "stays under opaque ids",
@@ -150,7 +150,7 @@ pub fn export(tx: &Tx<'_>, user: i64) -> Result<Map<String, Value>, StoreError> 
     for table in TABLES {
         let Some(sql) = table.export else { continue };
         let sql = match sql.strip_prefix("trips:") {
-            Some(name) => format!("SELECT x.* FROM {name} x JOIN trips t ON t.trip = x.trip WHERE t.user = ?1"),
+            Some(name) => of_trips(name),
             None => sql.to_owned(),
         };
         let mut statement = tx.conn().prepare(&sql)?;
@@ -165,6 +165,17 @@ pub fn export(tx: &Tx<'_>, user: i64) -> Result<Map<String, Value>, StoreError> 
         all.insert(table.table.to_owned(), Value::Array(rows.collect::<Result<_, _>>()?));
     }
     Ok(all)
+}
+
+/// The rows of a table that names trips in `trip`, or trips and payments of slips in `subject`.
+fn of_trips(name: &str) -> String {
+    match name.strip_suffix(":subject") {
+        None => format!("SELECT x.* FROM {name} x JOIN trips t ON t.trip = x.trip WHERE t.user = ?1"),
+        Some(name) => format!(
+            "SELECT x.* FROM {name} x WHERE x.subject IN (SELECT trip FROM trips WHERE user = ?1)
+             OR x.subject IN (SELECT p.payment_id FROM payment_attempts p JOIN slips s USING (slip) WHERE s.payer = ?1)"
+        ),
+    }
 }
 
 fn json(value: ValueRef<'_>) -> Value {

@@ -1,5 +1,6 @@
 //! Reading columns into the types that are valid when they exist.
 
+use crate::bank::port::Subject;
 use rusqlite::Row;
 use rusqlite::types::Type;
 use std::str::FromStr;
@@ -50,6 +51,10 @@ sixteen! {
     hold HoldId;
     device_id DeviceId;
     pass PassId;
+}
+
+pub(super) fn subject(row: &Row<'_>, column: usize) -> rusqlite::Result<Subject> {
+    Ok(Subject::from_bytes(row.get(column)?))
 }
 
 pub(super) fn optional_hold(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<HoldId>> {

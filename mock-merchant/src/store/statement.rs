@@ -1,10 +1,10 @@
 //! What the bank's statement shows, and money that nothing explains.
 
-use super::read::{count, counted, money, trip, words};
+use super::read::{count, counted, money, subject, words};
 use super::{StoreError, Tx};
-use crate::bank::port::StatementEntry;
+use crate::bank::port::{StatementEntry, Subject};
 use rusqlite::Row;
-use walkpay::{Money, Timestamp, TripId};
+use walkpay::{Money, Timestamp};
 
 words! {
     /// What is known of an entry.
@@ -35,12 +35,12 @@ words! {
 /// Keeps an entry; `false` if it was there.
 pub fn add(tx: &Tx<'_>, entry: &StatementEntry, state: EntryState) -> Result<bool, StoreError> {
     let changed = tx.execute(
-        "INSERT OR IGNORE INTO statement_entries (seq, merchant, reference, trip, currency, minor, booked_at, state)
+        "INSERT OR IGNORE INTO statement_entries (seq, merchant, reference, subject, currency, minor, booked_at, state)
          VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             counted(entry.seq),
             &entry.reference,
-            entry.trip_id.as_bytes(),
+            entry.subject.as_bytes(),
             entry.amount.currency.code(),
             entry.amount.minor,
             entry.booked_at.as_millis(),
@@ -68,8 +68,8 @@ pub fn set(tx: &Tx<'_>, seq: u64, state: EntryState) -> Result<(), StoreError> {
 pub struct Suspense {
     /// Row.
     pub suspense: i64,
-    /// The visit.
-    pub trip: TripId,
+    /// What it is about.
+    pub subject: Subject,
     /// The bank's reference of what came.
     pub reference: String,
     /// How much.
@@ -80,14 +80,14 @@ pub struct Suspense {
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT suspense, trip, reference, currency, minor, state FROM suspense ", $rest)
+        concat!("SELECT suspense, subject, reference, currency, minor, state FROM suspense ", $rest)
     };
 }
 
 fn read(r: &Row<'_>) -> rusqlite::Result<Suspense> {
     Ok(Suspense {
         suspense: r.get(0)?,
-        trip: trip(r, 1)?,
+        subject: subject(r, 1)?,
         reference: r.get(2)?,
         amount: money(r, 3)?,
         state: r.get(5)?,
@@ -97,28 +97,28 @@ fn read(r: &Row<'_>) -> rusqlite::Result<Suspense> {
 /// Adds unexplained money; `false` if what came under this reference is there already.
 pub fn add_suspense(
     tx: &Tx<'_>,
-    trip: &TripId,
+    subject: &Subject,
     reference: &str,
     amount: Money,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let changed = tx.execute(
-        "INSERT INTO suspense (merchant, trip, reference, currency, minor, state, found_at)
+        "INSERT INTO suspense (merchant, subject, reference, currency, minor, state, found_at)
          VALUES (1, ?1, ?2, ?3, ?4, 'open', ?5) ON CONFLICT (reference) DO NOTHING",
-        (trip.as_bytes(), reference, amount.currency.code(), amount.minor, at.as_millis()),
+        (subject.as_bytes(), reference, amount.currency.code(), amount.minor, at.as_millis()),
     )?;
     Ok(changed == 1)
 }
 
-/// Unexplained money of a visit that nothing has been decided about.
-pub fn open_suspense(tx: &Tx<'_>, trip: &TripId) -> Result<Vec<Suspense>, StoreError> {
-    tx.all(select!("WHERE trip = ?1 AND state = 'open' ORDER BY suspense"), [trip.as_bytes()], read)
+/// Unexplained money about something that nothing has been decided about.
+pub fn open_suspense(tx: &Tx<'_>, subject: &Subject) -> Result<Vec<Suspense>, StoreError> {
+    tx.all(select!("WHERE subject = ?1 AND state = 'open' ORDER BY suspense"), [subject.as_bytes()], read)
 }
 
-/// How many amounts of a visit were sent back already.
-pub fn refunds(tx: &Tx<'_>, trip: &TripId) -> Result<u64, StoreError> {
-    let sql = "SELECT count(*) FROM suspense WHERE trip = ?1 AND state IN ('refunding', 'refunded')";
-    Ok(tx.first(sql, [trip.as_bytes()], |r| count(r, 0))?.unwrap_or(0))
+/// How many amounts about something were sent back already.
+pub fn refunds(tx: &Tx<'_>, subject: &Subject) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM suspense WHERE subject = ?1 AND state IN ('refunding', 'refunded')";
+    Ok(tx.first(sql, [subject.as_bytes()], |r| count(r, 0))?.unwrap_or(0))
 }
 
 /// What came under a reference.

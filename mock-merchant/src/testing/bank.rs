@@ -4,7 +4,7 @@
 use crate::bank::port::*;
 use crate::worker::{Ask, BankAnswer};
 use std::collections::HashMap;
-use walkpay::{Timestamp, TripId};
+use walkpay::Timestamp;
 
 /// What to do about a reference, once each.
 #[derive(Clone, Debug)]
@@ -72,6 +72,7 @@ impl ScriptedBank {
             | BankOperation::RaiseHold { amount, .. }
             | BankOperation::Capture { amount, .. }
             | BankOperation::Debit { amount, .. }
+            | BankOperation::Pay { amount, .. }
             | BankOperation::Reverse { amount, .. } => Some(*amount),
             BankOperation::ReleaseHold { .. } => None,
         };
@@ -90,12 +91,12 @@ impl ScriptedBank {
             _ => (approved(all), all),
         };
         let sign = match &request.operation {
-            BankOperation::Capture { .. } | BankOperation::Debit { .. } => 1,
+            BankOperation::Capture { .. } | BankOperation::Debit { .. } | BankOperation::Pay { .. } => 1,
             BankOperation::Reverse { .. } => -1,
             _ => 0,
         };
         if sign * booked != 0 {
-            self.book(now, &request.reference, &request.trip_id, sign * booked);
+            self.book(now, &request.reference, request.subject, sign * booked);
         }
         self.outcomes.insert(request.reference.clone(), (request.clone(), outcome.clone()));
         match script {
@@ -105,18 +106,19 @@ impl ScriptedBank {
     }
 
     /// Books an entry.
-    pub fn book(&mut self, now: Timestamp, reference: &str, trip: &TripId, minor: i64) {
+    pub fn book(&mut self, now: Timestamp, reference: &str, subject: impl Into<Subject>, minor: i64) {
         self.entries.push(StatementEntry {
             seq: self.entries.len() as u64 + 1,
             reference: reference.to_owned(),
-            trip_id: *trip,
+            subject: subject.into(),
             amount: super::eur(minor),
             booked_at: now,
         });
     }
 
     /// What the bank took from accounts for a trip, all in all.
-    pub fn taken(&self, trip: &TripId) -> i64 {
-        self.entries.iter().filter(|e| e.trip_id == *trip).map(|e| e.amount.minor).sum()
+    pub fn taken(&self, subject: impl Into<Subject>) -> i64 {
+        let subject = subject.into();
+        self.entries.iter().filter(|e| e.subject == subject).map(|e| e.amount.minor).sum()
     }
 }

@@ -184,7 +184,7 @@ fn request(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall) -> Result<BankRequest, Failu
     Ok(BankRequest {
         merchant_id: ctx.keys.merchant_id().clone(),
         reference: call.reference.clone(),
-        trip_id: call.trip,
+        subject: call.subject,
         operation,
     })
 }
@@ -195,6 +195,6 @@ fn hold_jws(tx: &Tx<'_>, call: &BankCall) -> Result<String, Failure> {
 }
 
 fn basket_jws(tx: &Tx<'_>, call: &BankCall) -> Result<String, Failure> {
-    let accepted = trips::get(tx, &call.trip)?.accepted.or_defect("accepted attempt")?;
-    Ok(attempts::find(tx, &call.trip, accepted)?.or_defect("accepted basket")?.jws)
+    let accepted = trips::get(tx, &call.trip()?)?.accepted.or_defect("accepted attempt")?;
+    Ok(attempts::find(tx, &call.trip()?, accepted)?.or_defect("accepted basket")?.jws)
 }

@@ -148,7 +148,7 @@ impl Running {
 
     fn request(&self, n: u8, suffix: &str, operation: BankOperation) -> BankRequest {
         let trip_id = trip(n);
-        BankRequest { merchant_id: merchant(), reference: format!("{trip_id}.{suffix}"), trip_id, operation }
+        BankRequest { merchant_id: merchant(), reference: format!("{trip_id}.{suffix}"), subject: trip_id.into(), operation }
     }
 
     fn place(&self, n: u8, minor: i64) -> BankRequest {
@@ -369,7 +369,7 @@ async fn faults_that_answer() {
     let bank = Running::new().await;
     let faults = bank.service.faults();
     faults.arm(Armed::once_for(Fault::Declined, "debit"));
-    faults.arm(Armed { trip_id: Some(trip(3)), ..Armed::once(Fault::Duplicate) });
+    faults.arm(Armed { subject: Some(trip(3).into()), ..Armed::once(Fault::Duplicate) });
     assert!(matches!(bank.call(&bank.place(1, 1_000)).await, BankOutcome::Approved { .. }));
     assert_eq!(bank.call(&bank.debit(1, "d", 1_000, 1_000)).await, declined("insufficient_funds"));
     faults.arm(Armed::once(Fault::Partial));

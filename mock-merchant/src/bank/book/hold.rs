@@ -1,10 +1,10 @@
 //! Holds: placed, raised, released.
 
 use super::{Case, Stop};
-use crate::bank::port::BankOutcome;
+use crate::bank::port::{BankOutcome, Subject};
 use crate::bank::store::{Account, Hold};
 use walkpay::protocol::document::HoldRequest;
-use walkpay::{Money, Timestamp, TripId};
+use walkpay::{Money, Timestamp};
 
 impl Case<'_> {
     pub(super) fn place_hold(&self, account: &str, amount: Money, jws: &str) -> Result<BankOutcome, Stop> {
@@ -16,7 +16,7 @@ impl Case<'_> {
         let hold = Hold {
             reference: self.request.reference.clone(),
             account: account.token,
-            trip_id: self.request.trip_id,
+            subject: self.request.subject,
             amount: amount.minor,
             number: document.number,
             state: "placed".to_owned(),
@@ -27,7 +27,7 @@ impl Case<'_> {
     }
 
     pub(super) fn raise_hold(&self, reference: &str, amount: Money, jws: &str) -> Result<BankOutcome, Stop> {
-        let hold = self.placed_hold(reference, self.request.trip_id)?;
+        let hold = self.placed_hold(reference, self.request.subject)?;
         let account = self.open_account(&hold.account, amount)?;
         if !account.top_up {
             return Err(Stop::Declined("top_up_unsupported"));
@@ -45,16 +45,16 @@ impl Case<'_> {
     }
 
     pub(super) fn release_hold(&self, reference: &str) -> Result<BankOutcome, Stop> {
-        let hold = self.placed_hold(reference, self.request.trip_id)?;
+        let hold = self.placed_hold(reference, self.request.subject)?;
         let account = self.book.account(&hold.account)?.ok_or(Stop::Declined("account_unknown"))?;
         self.book.resolve_hold(self.now, &self.request.merchant_id, &hold, "released")?;
         Ok(BankOutcome::Approved { amount: account.currency.minor(hold.amount), expires_at: None })
     }
 
-    /// The hold under `reference` if it can still be used for `trip`.
-    pub(super) fn placed_hold(&self, reference: &str, trip: TripId) -> Result<Hold, Stop> {
+    /// The hold under `reference` if it can still be used for `subject`.
+    pub(super) fn placed_hold(&self, reference: &str, subject: Subject) -> Result<Hold, Stop> {
         let hold = self.book.hold(&self.request.merchant_id, reference)?.ok_or(Stop::Declined("hold_unknown"))?;
-        if hold.trip_id != trip {
+        if hold.subject != subject {
             return Err(Stop::Declined("document_mismatch"));
         }
         match hold.state.as_str() {
@@ -69,7 +69,7 @@ impl Case<'_> {
         let (signed, device) = self.verified::<HoldRequest>(account, jws)?;
         let document = signed.document;
         let bound = document.merchant_id == self.request.merchant_id
-            && document.trip_id == self.request.trip_id
+            && Subject::from(document.trip_id) == self.request.subject
             && document.device_id == device
             && document.amount.currency == account.currency;
         if !bound {

@@ -110,7 +110,8 @@ impl World {
 
     fn request(&self, trip: u8, suffix: &str, operation: BankOperation) -> BankRequest {
         let trip_id = self.trip(trip);
-        BankRequest { merchant_id: self.merchant.clone(), reference: format!("{trip_id}.{suffix}"), trip_id, operation }
+        let reference = format!("{trip_id}.{suffix}");
+        BankRequest { merchant_id: self.merchant.clone(), reference, subject: trip_id.into(), operation }
     }
 
     fn reference(&self, trip: u8, suffix: &str) -> String {
@@ -462,13 +463,13 @@ fn amounts_and_references_have_limits() {
 }
 
 #[test]
-fn closed_and_unknown_accounts_give_nothing_but_take_back() {
+fn closed_and_unknown_accounts_give_and_take_nothing() {
     let mut w = World::new();
     assert_eq!(w.call(&w.debit(1, "d", 1_000, 2_000)), approved(1_000));
     w.bank.set_account_state(ACCOUNT, AccountState::Closed).unwrap();
     w.refused(&w.debit(1, "e", 1_000, 2_000), "account_closed");
     w.refused(&w.place(2, 1, 1_000), "account_closed");
-    assert_eq!(w.call(&w.reverse(1, "v.d", "d", 1_000)), approved(1_000));
+    w.refused(&w.reverse(1, "v.d", "d", 1_000), "account_closed");
     let operation = BankOperation::Debit { account: "nobody".into(), amount: eur(1), basket_jws: w.basket(3, 1) };
     w.refused(&w.request(3, "d", operation), "account_unknown");
 }

@@ -251,7 +251,9 @@ CREATE TABLE channel_calls (
   call INTEGER PRIMARY KEY,
   merchant INTEGER NOT NULL,
   pay INTEGER NOT NULL,
+  -- The refund of an order, or the receipt in suspense, that it is for.
   refund INTEGER,
+  receipt INTEGER,
   kind TEXT NOT NULL CHECK (kind IN ('create', 'close', 'refund')),
   -- The channel's number of the attempt, or that of the refund.
   reference TEXT NOT NULL,
@@ -297,6 +299,13 @@ CREATE TABLE refunds (
   closed_at INTEGER
 );
 CREATE INDEX refunds_of_order ON refunds (number);
+
+-- The bank is asked about payments of slips and refunds too: `trip` becomes `subject`, the identifier of a trip or of a payment.
+ALTER TABLE bank_calls RENAME COLUMN trip TO subject;
+ALTER TABLE bank_calls ADD COLUMN pay INTEGER;
+ALTER TABLE bank_calls ADD COLUMN refund INTEGER;
+ALTER TABLE statement_entries RENAME COLUMN trip TO subject;
+ALTER TABLE suspense RENAME COLUMN trip TO subject;
 
 -- ---- webhooks --------------------------------------------------------------------------------------------------------
 
