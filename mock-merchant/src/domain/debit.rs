@@ -165,7 +165,9 @@ pub(super) fn reversed(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
 }
 
 fn open_payment(tx: &Tx<'_>, call: &BankCall) -> Result<Payment, Failure> {
-    payments::of_trip(tx, &call.trip()?)?.filter(|p| p.state == PaymentState::Open).or_defect("open debit of a bank call")
+    payments::of_trip(tx, &call.trip()?)?
+        .filter(|p| p.state == PaymentState::Open)
+        .or_defect("open debit of a bank call")
 }
 
 /// Posts debits that stored value covers.

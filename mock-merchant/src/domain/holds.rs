@@ -174,18 +174,17 @@ fn order(
     original: Option<&str>,
     account: Option<&str>,
 ) -> Result<(), Failure> {
-    let call =
-        NewCall {
-            reference,
-            subject: hold.trip.into(),
-            pay: None,
-            refund: None,
-            kind,
-            hold: Some(&hold.hold),
-            original,
-            account,
-            amount: hold.amount,
-        };
+    let call = NewCall {
+        reference,
+        subject: hold.trip.into(),
+        pay: None,
+        refund: None,
+        kind,
+        hold: Some(&hold.hold),
+        original,
+        account,
+        amount: hold.amount,
+    };
     calls::order(tx, &call, ctx.now)?;
     Ok(())
 }

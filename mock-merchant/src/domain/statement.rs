@@ -11,8 +11,8 @@ use crate::store::orders::{self, OrderState};
 use crate::store::payments;
 use crate::store::statement::{self, EntryState, Suspense, SuspenseState};
 use crate::store::{Tx, stores, trips};
-use walkpay::protocol::document::DebitStatus;
 use walkpay::Money;
+use walkpay::protocol::document::DebitStatus;
 
 /// Takes in entries after the cursor, in order.
 pub(super) fn read_in(tx: &Tx<'_>, ctx: &Ctx, entries: &[StatementEntry]) -> Result<(), Failure> {
@@ -72,13 +72,7 @@ fn explain(
 
 /// Money that no intent explains: it is posted to suspense, then applied to the trip's order if that is payable for at
 /// least as much, else given back.
-pub(super) fn found(
-    tx: &Tx<'_>,
-    ctx: &Ctx,
-    subject: &Subject,
-    reference: &str,
-    amount: Money,
-) -> Result<(), Failure> {
+pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, subject: &Subject, reference: &str, amount: Money) -> Result<(), Failure> {
     if !statement::add_suspense(tx, subject, reference, amount, ctx.now)? {
         return Ok(());
     }

@@ -148,7 +148,12 @@ impl Running {
 
     fn request(&self, n: u8, suffix: &str, operation: BankOperation) -> BankRequest {
         let trip_id = trip(n);
-        BankRequest { merchant_id: merchant(), reference: format!("{trip_id}.{suffix}"), subject: trip_id.into(), operation }
+        BankRequest {
+            merchant_id: merchant(),
+            reference: format!("{trip_id}.{suffix}"),
+            subject: trip_id.into(),
+            operation,
+        }
     }
 
     fn place(&self, n: u8, minor: i64) -> BankRequest {

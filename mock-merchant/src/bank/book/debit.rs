@@ -1,8 +1,8 @@
 //! Money that moves: captures, debits, reversals.
 
 use super::{Case, Stop};
-use crate::bank::port::{BankOperation, BankOutcome, Subject};
 use crate::bank::AccountState;
+use crate::bank::port::{BankOperation, BankOutcome, Subject};
 use crate::bank::store::{Account, Debit, Pinned};
 use walkpay::Money;
 use walkpay::protocol::document::{BasketSummary, PaymentMethod};
