@@ -2,6 +2,7 @@
 
 use crate::money::{Currency, Money};
 use crate::protocol::document::ReasonCode;
+use crate::protocol::jws::MAX_JWS;
 use crate::{id::*, time::Timestamp};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
@@ -47,6 +48,31 @@ string_schema! {
     SourceId => "SourceId", "^[0-9A-Za-z_.-]{1,40}$", "delivery";
     Currency => "Currency", "^[A-Z]{3}$", "EUR";
 }
+
+/// A signed document in a body (RFC 7515 §3.1).
+pub struct Jws;
+
+impl PartialSchema for Jws {
+    fn schema() -> RefOr<Schema> {
+        string()
+            .description(Some("A signed document: compact JWS, see docs/protocol.md"))
+            .pattern(Some("^[0-9A-Za-z_-]+[.][0-9A-Za-z_-]+[.][0-9A-Za-z_-]+$"))
+            .max_length(Some(MAX_JWS))
+            .build()
+            .into()
+    }
+}
+impl ToSchema for Jws {}
+
+/// Bytes in a body (RFC 4648 §5, without padding).
+pub struct Base64url;
+
+impl PartialSchema for Base64url {
+    fn schema() -> RefOr<Schema> {
+        string().description(Some("base64url without padding")).pattern(Some("^[0-9A-Za-z_-]*$")).build().into()
+    }
+}
+impl ToSchema for Base64url {}
 
 impl PartialSchema for ReasonCode {
     fn schema() -> RefOr<Schema> {

@@ -205,7 +205,7 @@ impl Faults {
     /// # Errors
     /// [`OrderError`]; nothing was armed.
     pub fn arm(&self, order: Order) -> Result<(), OrderError> {
-        let operation_fits = order.operation.as_ref().is_none_or(|o| o.len() <= 40);
+        let operation_fits = order.operation.as_ref().is_none_or(|o| o.chars().count() <= 40);
         if !(1..=MAX_TIMES).contains(&order.times) || order.delay_ms > MAX_DELAY_MS || !operation_fits {
             return Err(OrderError::Limit);
         }
@@ -339,6 +339,8 @@ mod tests {
             assert!(serde_json::from_str::<Order>(&format!(r#"{{"fault":"bank_slow",{bad}}}"#)).is_err(), "{bad}");
         }
         assert_eq!(order(r#"{"fault":"bank_slow","times":2.0}"#).times, 2);
+        let of = |length| order(&format!(r#"{{"fault":"bank_slow","operation":"{}"}}"#, "é".repeat(length)));
+        assert_eq!((faults.arm(of(40)), faults.arm(of(41))), (Ok(()), Err(OrderError::Limit)), "characters, not bytes");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The bodies of the terminal's and the gate's HTTP requests and answers (docs/protocol.md, "Terminal API").
+//! The bodies of HTTP requests and answers of terminals, gates and staff (docs/protocol.md).
 //!
 //! Signed documents are carried as compact JWS in string members.
 
-use super::document::Reason;
+use super::document::{Reason, Verdict};
 use crate::id::*;
+use crate::money::Money;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub struct EnrolmentStart {
     /// The root key, a JWK.
     pub root_key: super::crypto::Jwk,
     /// The key set, a JWS by the root.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub key_set: String,
 }
 
@@ -44,8 +46,10 @@ pub struct EnrolmentRequest {
     )]
     pub device_label: String,
     /// The proof, signed with the request key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub request_proof: String,
     /// The same proof, signed with the consent key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub consent_proof: String,
 }
 
@@ -54,6 +58,7 @@ pub struct EnrolmentRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrolmentAnswer {
     /// An enrolment grant, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub grant: String,
 }
 
@@ -62,10 +67,13 @@ pub struct EnrolmentAnswer {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyRotationRequest {
     /// A key rotation by the consent key in force, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub rotation: String,
     /// The same document signed with the new request key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub request_proof: String,
     /// The same document signed with the new consent key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub consent_proof: String,
 }
 
@@ -74,6 +82,7 @@ pub struct KeyRotationRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldPut {
     /// A hold request, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub hold: String,
 }
 
@@ -82,8 +91,10 @@ pub struct HoldPut {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AttemptPut {
     /// A basket summary, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub basket: String,
     /// The lines' bytes, base64url.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Base64url))]
     pub lines: String,
 }
 
@@ -92,6 +103,7 @@ pub struct AttemptPut {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CancellationPut {
     /// A trip cancellation, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub cancellation: String,
 }
 
@@ -110,8 +122,10 @@ pub struct Recorded {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventsPage {
     /// Events after the cursor in order, each a JWS; empty when the wait ended without any.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Jws>))]
     pub events: Vec<String>,
     /// A clock statement, a JWS.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub clock: String,
 }
 
@@ -120,6 +134,7 @@ pub struct EventsPage {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeySetAnswer {
     /// The newest key set, a JWS by the root.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub key_set: String,
 }
 
@@ -129,6 +144,7 @@ pub struct KeySetAnswer {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CatalogueAnswer {
     /// A catalogue manifest, a JWS; its `base` says whether the data is a delta or a snapshot.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Jws))]
     pub manifest: String,
 }
 
@@ -168,6 +184,66 @@ pub struct SpentPass {
     pub jti: PassId,
     /// When, by the gate's clock.
     pub spent_at: Timestamp,
+}
+
+/// `GET /staff/v1/checks`: answer. The checks that wait at the store of the token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Checks {
+    /// The oldest first, at most 200, without their lines.
+    pub checks: Vec<CheckSummary>,
+}
+
+/// An attempt that staff must look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckSummary {
+    /// The visit.
+    pub trip_id: TripId,
+    /// The attempt.
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
+    pub attempt: u32,
+    /// What is to be paid.
+    pub total: Money,
+    /// Why it is checked.
+    pub reasons: Vec<Reason>,
+    /// Since when it waits.
+    pub recorded_at: Timestamp,
+}
+
+/// `GET /staff/v1/checks/{trip_id}/{attempt}`: answer. One check, with what a decision needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckDetail {
+    /// What waits.
+    #[serde(flatten)]
+    pub summary: CheckSummary,
+    /// What a decision is bound to: the digest of the basket's JWS.
+    #[cfg_attr(feature = "openapi", schema(example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"))]
+    pub basket_sha256: String,
+    /// The lines, as the shopper signed them.
+    pub lines: serde_json::Value,
+}
+
+/// `PUT /staff/v1/checks/{trip_id}/{attempt}/decision`: request. What a member of staff decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DecisionPut {
+    /// The digest of the basket that was looked at: `basket_sha256` of the check.
+    #[cfg_attr(feature = "openapi", schema(example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"))]
+    pub basket_sha256: String,
+    /// Whether the shopper may go, cover permitting.
+    #[cfg_attr(feature = "openapi", schema(example = true))]
+    pub accept: bool,
+}
+
+/// `PUT /staff/v1/checks/{trip_id}/{attempt}/decision`: answer. What followed from a decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DecisionAnswer {
+    /// `accepted`, `rejected` or `insufficient_cover`; `check_required` while the bank has not answered about a hold.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "accepted"))]
+    pub verdict: Verdict,
 }
 
 /// A problem document (RFC 9457), `application/problem+json`.

@@ -11,7 +11,7 @@ use walkpay::barcode::{BarcodeTemplate, Gtin, ValueKind};
 use walkpay::basket::parse_lines;
 use walkpay::catalogue::{Article, PriceUnit, Promotion, PromotionKind, Row, SaleKind, TaxGroup, write_row};
 use walkpay::protocol::crypto::{Jwk, base64url, digest};
-use walkpay::protocol::document::{RESERVED_TYPS, Reason, ReasonCode};
+use walkpay::protocol::document::{RESERVED_TYPS, Reason, ReasonCode, Verdict};
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::exit_pass::{presentation_input, presentation_text};
 use walkpay::protocol::http_signature::{RequestParts, prepare};
@@ -29,6 +29,7 @@ fn generated_parts_are_those_of_the_code() {
         ("reserved", reserved()),
         ("worked-example", worked_example()),
         ("messages", messages()),
+        ("staff", staff()),
         ("reasons", reasons()),
         ("events", events()),
         ("lines", lines()),
@@ -181,6 +182,30 @@ fn messages() -> String {
     problem.reasons =
         vec![Reason { code: ReasonCode::PriceMismatch, line: Some(1), detail: "1.29 EUR, not 1.19 EUR".into() }];
     assert!(serde_json::to_string(&problem).unwrap().contains("reasons"));
+    out
+}
+
+fn staff() -> String {
+    let basket = samples::basket();
+    let summary = CheckSummary {
+        trip_id: basket.trip_id,
+        attempt: basket.attempt,
+        total: basket.total,
+        reasons: vec![Reason { code: ReasonCode::AgeCheck, line: Some(1), detail: "age 18 or more".into() }],
+        recorded_at: samples::at(901),
+    };
+    let basket_sha256 = digest(jws("basket").as_bytes());
+    let detail = CheckDetail {
+        summary: summary.clone(),
+        basket_sha256: basket_sha256.clone(),
+        lines: serde_json::from_str(LINES).unwrap(),
+    };
+    let mut out = String::new();
+    let mut add = |name: &str, example: String| write!(out, "`{name}`\n\n{example}\n").unwrap();
+    add("Checks", json(&Checks { checks: vec![summary] }));
+    add("CheckDetail", json(&detail));
+    add("DecisionPut", json(&DecisionPut { basket_sha256, accept: true }));
+    add("DecisionAnswer", json(&DecisionAnswer { verdict: Verdict::Accepted }));
     out
 }
 

@@ -38,6 +38,8 @@ enum Part {
     Docs,
     /// The fixed vectors against JOSE and HTTP signature implementations that are not ours
     Vectors,
+    /// The merchant's HTTP API against its own description
+    Schemathesis,
     /// The public API of each language against its committed snapshot
     Api,
     /// A shopping trip in Kotlin
@@ -80,7 +82,7 @@ fn report(results: &[(Part, Outcome, Duration)], took: Duration) -> bool {
     let mut total = Tally::default();
     for (part, outcome, elapsed) in results {
         println!(
-            "{:<9} {:<6} {:>7} {:>6} tests",
+            "{:<12} {:<6} {:>7} {:>6} tests",
             name(*part),
             verdict(*outcome),
             clock(*elapsed),
@@ -123,7 +125,7 @@ impl<'a> Run<'a> {
             context,
             Wanted {
                 node: any(&[Part::Vectors]),
-                python: any(&[Part::Vectors, Part::Api, Part::Python]),
+                python: any(&[Part::Vectors, Part::Schemathesis, Part::Api, Part::Python]),
                 maven: any(&[Part::Kotlin]),
                 swift: any(&[Part::Swift]),
                 trace: any(&[Part::Rust]),
@@ -153,6 +155,7 @@ impl<'a> Run<'a> {
             }
             Part::Docs => self.cargo(&["doc", "--locked", "--no-deps"], Runner::None),
             Part::Vectors => self.vectors(),
+            Part::Schemathesis => self.schemathesis(),
             Part::Api => self.api(),
             Part::Kotlin => {
                 let (generated, merchant) = self.bindings()?;
@@ -200,6 +203,19 @@ impl<'a> Run<'a> {
         let mut tally = javascript.tally;
         tally += python.tally;
         Ok(Outcome { success: javascript.success && python.success, tally })
+    }
+
+    /// Runs `tests/tools/schemathesis` against merchants that it starts; its README says how.
+    fn schemathesis(&self) -> Result<Outcome> {
+        let merchant = bindings::merchant(self.context)?;
+        let environment = ready(self.tools.python.as_ref())?;
+        stream(
+            command(environment.join("bin/python"), &self.context.top.join("tests/tools/schemathesis"))
+                .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--capture=no", "."])
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("WALKPAY_MERCHANT", merchant),
+            Runner::Pytest,
+        )
     }
 
     fn api(&mut self) -> Result<Outcome> {

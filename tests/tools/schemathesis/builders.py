@@ -1,0 +1,143 @@
+"""Requests that a generator cannot invent, since they are signed or name what must exist first.
+
+`BUILDERS` has an entry per such operation; README.md tells how to add one.
+"""
+
+import requests
+
+from shopper import STORE, Device, enrolment
+
+# Accepted baskets of one user; a new device may have 20 a day.
+PURCHASES = 15
+# Devices of one user, of at most 50.
+DEVICES = 40
+
+
+class State:
+    """Who acts in a run; made when first needed."""
+
+    def __init__(self, merchant):
+        self.merchant = merchant
+        self._made = {}
+        self._counts = {}
+
+    def device(self):
+        """The device that signs what no builder signs."""
+        return self._once("device", lambda: Device(self.merchant, "bob"))
+
+    def rotator(self):
+        """A device whose keys change."""
+        return self._once("rotator", lambda: Device(self.merchant, "carol"))
+
+    def buyer(self):
+        """A device of a user who can still buy."""
+        number = self._count("purchases") // PURCHASES
+        return self._once(("buyer", number), lambda: Device(self.merchant, self._shopper(f"buyer-{number}")))
+
+    def newcomer(self):
+        """A user who can still enrol devices."""
+        number = self._count("enrolments") // DEVICES
+        return self._once(("newcomer", number), lambda: self._shopper(f"newcomer-{number}"))
+
+    def gate_token(self):
+        """For `/gate/v1`."""
+        return self._once("gate", self.merchant.gate_token)
+
+    def staff_token(self):
+        """For `/staff/v1`."""
+        return self._once("staff", self.merchant.staff_token)
+
+    def _shopper(self, name):
+        self.merchant.add_shopper(name)
+        return name
+
+    def _once(self, name, make):
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def _count(self, name):
+        self._counts[name] = self._counts.get(name, -1) + 1
+        return self._counts[name]
+
+
+def enrol(state, _case):
+    device_id, body, _, _ = enrolment(state.merchant, state.newcomer())
+    return {"path": {"device_id": device_id}, "body": body}
+
+
+def rotate_keys(state, _case):
+    device = state.rotator()
+    request_key, consent_key, body = device.rotation()
+
+    def succeeded():
+        device.request_key, device.consent_key = request_key, consent_key
+
+    return {"path": {"device_id": device.device_id}, "body": body, "device": device, "succeeded": succeeded}
+
+
+def put_hold(state, _case):
+    hold_id, body = state.device().hold()
+    return {"path": {"hold_id": hold_id}, "body": body}
+
+
+def put_attempt(state, _case):
+    trip_id, body = state.device().attempt()
+    return {"path": {"trip_id": trip_id, "attempt": 1}, "body": body}
+
+
+def put_cancellation(state, _case):
+    trip_id, body = state.device().cancellation()
+    return {"path": {"trip_id": trip_id}, "body": body}
+
+
+def of_store(_state, _case):
+    return {"path": {"store_id": STORE}}
+
+
+def catalogue_data(state, _case):
+    device = state.device()
+    device.article()
+    return {"path": {"store_id": STORE, "revision": device.revision}, "query": {"base": None}}
+
+
+def of_group(_state, _case):
+    return {"path": {"group": STORE}}
+
+
+def check(state, _case):
+    buyer = state.buyer()
+    trip_id, body = buyer.attempt()
+    buyer.put(f"/terminal/v1/trips/{trip_id}/attempts/1", body)
+    return {"path": {"trip_id": trip_id, "attempt": 1}}
+
+
+def decide(state, case):
+    waiting = check(state, case)
+    path = waiting["path"]
+    answer = requests.get(
+        f"{state.merchant.url}/staff/v1/checks/{path['trip_id']}/{path['attempt']}",
+        headers={"Authorization": f"Bearer {state.staff_token()}"},
+        timeout=20,
+    )
+    answer.raise_for_status()
+    accept = case.body.get("accept") if isinstance(case.body, dict) else None
+    return {"path": path, "body": {"basket_sha256": answer.json()["basket_sha256"], "accept": accept is not False}}
+
+
+# By operationId: a function of the state and of the generated case, whose answer may have `path` and `query` (parameters to
+# set; None takes one away), `body` (instead of the generated one), `device` (who signs) and `succeeded` (called after a 2xx).
+BUILDERS = {
+    "enrol": enrol,
+    "rotate_keys": rotate_keys,
+    "put_hold": put_hold,
+    "put_attempt": put_attempt,
+    "put_cancellation": put_cancellation,
+    "catalogue_manifest": of_store,
+    "catalogue_data": catalogue_data,
+    "revocations": of_group,
+    "spend_passes": of_group,
+    "spent_passes": of_group,
+    "check": check,
+    "decide": decide,
+}
