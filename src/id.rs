@@ -194,6 +194,10 @@ uuid_id!(
     /// One refund of an order.
     RefundId
 );
+uuid_id!(
+    /// A slip that was asked for on a device: its name there, and the idempotency key of its making.
+    SlipId
+);
 text_id!(
     /// A service system that hands in orders (B01).
     SourceId, 40, "-_."

@@ -5,6 +5,7 @@
 //! pool; its answer comes back as another message. Dropping a future never undoes or repeats a step: the thread has the
 //! command already.
 
+mod ask;
 mod enrol;
 mod pass;
 mod reach;
@@ -15,6 +16,7 @@ mod thread;
 mod transmit;
 mod worker;
 
+pub(crate) use ask::{order, orders, refresh_slip};
 pub(crate) use enrol::enrol;
 pub(crate) use pass::{PassToShow, show_pass};
 pub(crate) use sign::{attach, rotate, two_steps};

@@ -3,6 +3,7 @@
 mod config;
 mod gate;
 mod records;
+mod slip;
 mod terminal;
 mod trip;
 mod vault;
@@ -11,6 +12,7 @@ pub use crate::adapter::keys::{DeviceSigner, FileVault, KeyVault, MemoryVault, S
 pub use config::TerminalConfig;
 pub use gate::{Gate, GateConfig, GateDecision, GateMerchant, GateSync, PassInfo};
 pub use records::{CatalogueStatus, EnrolmentInfo, ExitPassView, Outbox, ScanOutcome, SyncReport, UserInfo};
+pub use slip::Slip;
 pub use terminal::Terminal;
 pub use trip::Trip;
 pub use vault::{file_vault, memory_vault};

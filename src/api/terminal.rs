@@ -2,6 +2,7 @@
 
 use super::config::TerminalConfig;
 use super::records::{CatalogueStatus, EnrolmentInfo, Outbox, SyncReport, UserInfo};
+use super::slip::Slip;
 use super::trip::Trip;
 use crate::adapter::catalogue_store::CatalogueMeta;
 use crate::adapter::http::HttpConfig;
@@ -11,13 +12,17 @@ use crate::catalogue::Article;
 use crate::error::WalkpayError;
 use crate::id::*;
 use crate::protocol::enrolment_code::check_url;
-use crate::runtime::{Handle, Setup, Worker, attach, enrol, on_pool, open, rotate, sync_catalogue};
-use crate::session::{Command, DeviceStatus, ForwardPolicy, HostEvent, Reply, TripState};
+use crate::protocol::order::SlipRequest;
+use crate::protocol::question::OrderFilter;
+use crate::runtime::{Handle, Setup, Worker, attach, enrol, on_pool, open, order, orders, rotate, sync_catalogue};
+use crate::session::{
+    Command, DeviceStatus, ForwardPolicy, HostEvent, OrderDetail, OrderList, Reply, SlipState, TripState,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A self-checkout terminal: opened on a folder, used by one or more users, each with trips, an outbox and events of their
+/// A self-checkout terminal: opened on a folder, used by one or more users, each with trips, slips, an outbox and events of their
 /// own. All calls can be made from any thread and at the same time.
 #[derive(uniffi::Object)]
 pub struct Terminal {
@@ -205,6 +210,64 @@ impl Terminal {
             .call(|w| {
                 let device = w.session().current()?;
                 device.trips().map(|trip| device.trip_state(trip.id)).collect()
+            })
+            .await
+    }
+
+    /// B20: orders of the user who is signed in, by default those that wait for payment. While the merchant cannot be reached: as they
+    /// were last seen, with the time of it.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for the filter, [`WalkpayError::Network`] when the merchant cannot be reached and no list was
+    /// seen yet, [`WalkpayError::Refused`], [`WalkpayError::Untrusted`], [`WalkpayError::NotSignedIn`].
+    pub async fn orders(&self, filter: OrderFilter) -> Result<OrderList, WalkpayError> {
+        let handle = self.handle.clone();
+        on_pool(async move { orders(&handle, filter).await }).await
+    }
+
+    /// B21: one order in full; as it was last seen while the merchant cannot be reached.
+    ///
+    /// # Errors
+    /// As [`Terminal::orders`]; [`WalkpayError::Refused`] with `not_found` for an order of somebody else.
+    pub async fn order(&self, service_number: ServiceNumber) -> Result<OrderDetail, WalkpayError> {
+        let handle = self.handle.clone();
+        on_pool(async move { order(&handle, service_number).await }).await
+    }
+
+    /// B22: asks for a slip of orders of one currency and one payee. It is asked for until the merchant has answered, also after a
+    /// restart, and made once.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for orders, remarks or invoice, [`WalkpayError::MixedCurrencies`],
+    /// [`WalkpayError::Limit`] with too many open slips, [`WalkpayError::NotSignedIn`].
+    pub async fn make_slip(&self, request: SlipRequest) -> Result<Arc<Slip>, WalkpayError> {
+        let make = move |w: &mut Worker| match w.command(Command::MakeSlip { request: &request })? {
+            Reply::Slip(id) => Ok(id),
+            _ => Err(WalkpayError::Internal { detail: "a slip without identifier".into() }),
+        };
+        let id = self.handle.call(make).await?;
+        Ok(Arc::new(Slip::new(self.handle.clone(), id)))
+    }
+
+    /// Takes up a slip again.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Unknown`], [`WalkpayError::NotSignedIn`].
+    pub async fn resume_slip(&self, slip_id: SlipId) -> Result<Arc<Slip>, WalkpayError> {
+        self.handle.call(move |w| w.session().current()?.slip(slip_id).map(drop)).await?;
+        Ok(Arc::new(Slip::new(self.handle.clone(), slip_id)))
+    }
+
+    /// All slips of the user who is signed in that are kept, oldest first: those that are neither paid nor closed, and those whose
+    /// end has not been acknowledged.
+    ///
+    /// # Errors
+    /// [`WalkpayError::NotSignedIn`].
+    pub async fn slips(&self) -> Result<Vec<SlipState>, WalkpayError> {
+        self.handle
+            .call(|w| {
+                let device = w.session().current()?;
+                device.slips().map(|slip| device.slip_state(slip.id)).collect()
             })
             .await
     }

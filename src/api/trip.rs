@@ -45,10 +45,8 @@ impl Trip {
         let (handle, trip_id) = (self.handle.clone(), self.id);
         on_pool(async move {
             let online = online(&handle).await?;
-            two_steps(&handle, trip_id, OutboxKind::Hold, move |w| {
-                w.command(Command::PrepareHold { trip_id, amount, online })
-            })
-            .await
+            let prepare = move |w: &mut Worker| w.command(Command::PrepareHold { trip_id, amount, online });
+            sign_and_send(&handle, trip_id, OutboxKind::Hold, prepare).await
         })
         .await
     }
@@ -176,10 +174,8 @@ impl Trip {
         let (handle, trip_id) = (self.handle.clone(), self.id);
         on_pool(async move {
             let online = online(&handle).await?;
-            two_steps(&handle, trip_id, OutboxKind::Attempt, move |w| {
-                w.command(Command::PrepareSignature { trip_id, online })
-            })
-            .await
+            let prepare = move |w: &mut Worker| w.command(Command::PrepareSignature { trip_id, online });
+            sign_and_send(&handle, trip_id, OutboxKind::Attempt, prepare).await
         })
         .await
     }
@@ -224,7 +220,7 @@ impl Trip {
         let (handle, trip_id) = (self.handle.clone(), self.id);
         on_pool(async move {
             let prepare = move |w: &mut Worker| w.command(Command::PrepareCancel { trip_id });
-            two_steps(&handle, trip_id, OutboxKind::Cancellation, prepare).await
+            sign_and_send(&handle, trip_id, OutboxKind::Cancellation, prepare).await
         })
         .await
     }
@@ -249,12 +245,23 @@ impl Trip {
     }
 }
 
+/// Prepares a document of the trip, signs it with the device's own key and hands it in.
+async fn sign_and_send(
+    handle: &Handle,
+    trip_id: TripId,
+    kind: OutboxKind,
+    prepare: impl FnOnce(&mut Worker) -> Result<Reply, WalkpayError> + Send + 'static,
+) -> Result<(), WalkpayError> {
+    let submit = move |w: &mut Worker, signature: &[u8]| w.command(Command::Submit { trip_id, kind, signature });
+    two_steps(handle, kind, prepare, submit).await.map(drop)
+}
+
 /// Whether the merchant was reached lately; right after a start its first answer is waited for.
 async fn online(handle: &Handle) -> Result<bool, WalkpayError> {
     Ok(handle.wait(FIRST_ANSWER, |w| w.online()).await?.unwrap_or(false))
 }
 
-fn to_sign(reply: Reply) -> Result<Vec<u8>, WalkpayError> {
+pub(super) fn to_sign(reply: Reply) -> Result<Vec<u8>, WalkpayError> {
     let nothing = || WalkpayError::Internal { detail: "nothing to sign".into() };
     let Reply::ToSign(all) = reply else { return Err(nothing()) };
     Ok(all.into_iter().next().ok_or_else(nothing)?.input.into_bytes())

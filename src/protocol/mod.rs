@@ -11,4 +11,5 @@ pub mod message;
 pub mod nonce_guard;
 pub mod order;
 pub mod problem;
+pub mod question;
 pub mod request;

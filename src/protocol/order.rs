@@ -152,6 +152,7 @@ pub struct Invoice {
     pub title: String,
     /// A company's tax id: 5 to 20 letters and digits; absent for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[uniffi(default = None)]
     #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9A-Z]{5,20}$"))]
     pub tax_id: Option<String>,
 }
@@ -164,10 +165,12 @@ pub struct SlipRequest {
     pub orders: Vec<ServiceNumber>,
     /// The payer's own remarks, at most 500 characters.
     #[serde(default)]
+    #[uniffi(default = "")]
     #[cfg_attr(feature = "openapi", schema(max_length = 500))]
     pub remarks: String,
     /// The invoice that the payer wants, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[uniffi(default = None)]
     pub invoice: Option<Invoice>,
 }
 

@@ -1,13 +1,15 @@
-//! The calls of the terminal API: one variant per call, and its HTTP form (docs/protocol.md, "Terminal API").
+//! The calls that a terminal makes: one variant per call, and its HTTP form (docs/protocol.md, "Terminal API" and "Payer API").
 //!
 //! The same call always has the same bytes: a repeat under an identifier that was made on the device is recognised by them.
 
 use super::message::{AttemptPut, CancellationPut, EnrolmentRequest, HoldPut, KeyRotationRequest, MAX_WAIT_SECONDS};
+use super::order::{PaymentPut, SlipRequest};
+use super::question::OrderFilter;
 use crate::error::WalkpayError;
 use crate::id::*;
 use serde::Serialize;
 
-/// A call of the terminal API.
+/// A call of the terminal or payer API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TerminalRequest {
     /// Asks for nonce, root key and key set. Carries no signature.
@@ -74,6 +76,49 @@ pub enum TerminalRequest {
         /// The manifest's base.
         base: Option<u64>,
     },
+    /// B20: asks for orders of the payer.
+    Orders {
+        /// Which.
+        filter: OrderFilter,
+    },
+    /// B21: asks for one order.
+    Order {
+        /// It.
+        service_number: ServiceNumber,
+    },
+    /// B22: asks for a slip.
+    MakeSlip {
+        /// Made on the device; goes as the idempotency key.
+        slip_id: SlipId,
+        /// The body.
+        body: SlipRequest,
+    },
+    /// Asks how a slip stands.
+    Slip {
+        /// It.
+        slip_number: SlipNumber,
+    },
+    /// Gives a slip up.
+    CloseSlip {
+        /// It.
+        slip_number: SlipNumber,
+    },
+    /// B23: pays a slip.
+    PutPayment {
+        /// The slip.
+        slip_number: SlipNumber,
+        /// Made on the device.
+        payment_id: PaymentId,
+        /// The body.
+        body: PaymentPut,
+    },
+    /// Gives a payment up.
+    ClosePayment {
+        /// The slip.
+        slip_number: SlipNumber,
+        /// The payment.
+        payment_id: PaymentId,
+    },
 }
 
 /// What a call looks like in HTTP.
@@ -87,6 +132,8 @@ pub struct HttpParts {
     pub query: String,
     /// JSON, or empty.
     pub body: Vec<u8>,
+    /// Where a POST makes something: under which key it does so once.
+    pub idempotency_key: Option<String>,
 }
 
 impl TerminalRequest {
@@ -100,10 +147,11 @@ impl TerminalRequest {
     /// # Errors
     /// [`WalkpayError::Internal`] if the body cannot be written as JSON.
     pub fn to_http(&self) -> Result<HttpParts, WalkpayError> {
-        let parts = |method, path: String, query: String, body| HttpParts { method, path, query, body };
+        let parts =
+            |method, path: String, query: String, body| HttpParts { method, path, query, body, idempotency_key: None };
         let get = |path: String, query: String| Ok(parts("GET", path, query, Vec::new()));
         let put = |path: String, body: Vec<u8>| Ok(parts("PUT", path, String::new(), body));
-        let root = "/terminal/v1";
+        let (root, payer) = ("/terminal/v1", "/payer/v1");
         let based = |base: &Option<u64>| base.map(|b| format!("base={b}")).unwrap_or_default();
         match self {
             Self::StartEnrolment => Ok(parts("POST", format!("{root}/enrolments"), String::new(), Vec::new())),
@@ -121,6 +169,20 @@ impl TerminalRequest {
             Self::Catalogue { store_id, base } => get(format!("{root}/stores/{store_id}/catalogue"), based(base)),
             Self::CatalogueData { store_id, revision, base } => {
                 get(format!("{root}/stores/{store_id}/catalogue/{revision}"), based(base))
+            }
+            Self::Orders { filter } => get(format!("{payer}/orders"), filter.to_query()),
+            Self::Order { service_number } => get(format!("{payer}/orders/{service_number}"), String::new()),
+            Self::MakeSlip { slip_id, body } => {
+                let made = parts("POST", format!("{payer}/slips"), String::new(), json(body)?);
+                Ok(HttpParts { idempotency_key: Some(slip_id.to_string()), ..made })
+            }
+            Self::Slip { slip_number } => get(format!("{payer}/slips/{slip_number}"), String::new()),
+            Self::CloseSlip { slip_number } => put(format!("{payer}/slips/{slip_number}/closure"), Vec::new()),
+            Self::PutPayment { slip_number, payment_id, body } => {
+                put(format!("{payer}/slips/{slip_number}/payments/{payment_id}"), json(body)?)
+            }
+            Self::ClosePayment { slip_number, payment_id } => {
+                put(format!("{payer}/slips/{slip_number}/payments/{payment_id}/closure"), Vec::new())
             }
         }
     }

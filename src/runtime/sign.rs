@@ -4,7 +4,7 @@ use super::worker::{Worker, unexpected};
 use super::{Handle, blocking};
 use crate::adapter::keys::{CONSENT, DeviceSigner, KnownSigner, NewKey, REQUEST, SigningPurpose, wrapping_key};
 use crate::error::WalkpayError;
-use crate::id::{TripId, UserName};
+use crate::id::UserName;
 use crate::session::{Command, Input, OutboxKind, Reply, ToSign, decide};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ fn purpose(kind: OutboxKind) -> SigningPurpose {
         OutboxKind::Attempt => SigningPurpose::Basket,
         OutboxKind::Cancellation => SigningPurpose::Cancellation,
         OutboxKind::Rotation => SigningPurpose::KeyRotation,
+        OutboxKind::Slip | OutboxKind::SlipPayment | OutboxKind::SlipClosure | OutboxKind::PaymentClosure => {
+            SigningPurpose::SlipPayment
+        }
     }
 }
 
@@ -26,17 +29,17 @@ pub(crate) async fn sign(known: KnownSigner, purpose: SigningPurpose, input: Str
     blocking(move || known.signer.sign(purpose, input.into_bytes())).await
 }
 
-/// Prepares a document of a trip, signs it with the device's own key and hands it in. Nothing is signed when `prepare` finds
-/// that nothing needs to be.
+/// Prepares a document, signs it with the device's own key and hands it in. Nothing is signed, and nothing answered, when
+/// `prepare` finds that nothing needs to be.
 ///
 /// # Errors
 /// Those of the two commands and of the signer.
 pub(crate) async fn two_steps(
     handle: &Handle,
-    trip_id: TripId,
     kind: OutboxKind,
     prepare: impl FnOnce(&mut Worker) -> Result<Reply, WalkpayError> + Send + 'static,
-) -> Result<(), WalkpayError> {
+    submit: impl FnOnce(&mut Worker, &[u8]) -> Result<Reply, WalkpayError> + Send + 'static,
+) -> Result<Option<Reply>, WalkpayError> {
     let asked = handle
         .call(move |w| match prepare(w)? {
             Reply::Done => Ok(None),
@@ -47,9 +50,9 @@ pub(crate) async fn two_steps(
             other => Err(unexpected(&other)),
         })
         .await?;
-    let Some((signer, one)) = asked else { return Ok(()) };
+    let Some((signer, one)) = asked else { return Ok(None) };
     let signature = sign(signer, purpose(kind), one.input).await?;
-    handle.call(move |w| w.command(Command::Submit { trip_id, kind, signature: &signature }).map(drop)).await
+    handle.call(move |w| submit(w, &signature).map(Some)).await
 }
 
 /// Hands in the signers that keep a user's keys outside of this library, after a start.

@@ -99,10 +99,11 @@ pub(super) fn http_request(
     timeout: Duration,
     max_answer: u64,
 ) -> Result<HttpRequest, WalkpayError> {
-    let HttpParts { method, path, query, body } = call.to_http()?;
+    let HttpParts { method, path, query, body, idempotency_key } = call.to_http()?;
     let address = if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") };
     let url = Url::parse(&address).map_err(|_| WalkpayError::invalid("url", "the merchant's address", base))?;
-    let headers = if call.is_signed() { Vec::new() } else { json_header(&body) };
+    let mut headers = if call.is_signed() { Vec::new() } else { json_header(&body) };
+    headers.extend(idempotency_key.map(|key| ("idempotency-key".to_owned(), key)));
     Ok(HttpRequest { method: method.to_owned(), url, headers, body, timeout, max_answer })
 }
 

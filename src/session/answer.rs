@@ -11,7 +11,7 @@ use super::input::{Decision, HttpAnswer, HttpOutcome, Now, Reply};
 use super::journal::Fact;
 use super::outbox::{OutboxEntry, OutboxKind, Refusal, Retry};
 use super::state::{Device, DeviceStatus, Session};
-use super::{enrolment, results};
+use super::{enrolment, paying, results};
 use crate::error::WalkpayError;
 use crate::protocol::key_set::read_key_set;
 use crate::protocol::message::{KeySetAnswer, MAX_ANSWER_BODY, Problem, Recorded};
@@ -118,6 +118,11 @@ fn known(refusal: &Refusal) -> Option<ProblemCode> {
 fn on_item(device: &Device, entry: &OutboxEntry, answer: &HttpAnswer, now: &Now) -> Decision {
     let mut draft = Draft::new(device, now);
     match kind(answer) {
+        Kind::Body(body) if entry.slip_id.is_some() => {
+            if let Err(reason) = paying::on_answer(&mut draft, entry, body) {
+                item_trouble(&mut draft, entry, reason, None, false);
+            }
+        }
         Kind::Body(body) => match serde_json::from_slice::<Recorded>(body) {
             Ok(recorded) => on_recorded(&mut draft, entry, &recorded),
             Err(_) => item_trouble(&mut draft, entry, "an answer that is not the documented one", None, false),
@@ -175,7 +180,9 @@ fn on_refused(draft: &mut Draft<'_>, entry: &OutboxEntry, refusal: Refusal) {
         return;
     }
     draft.push(Fact::Refused { seq: entry.seq, refusal: refusal.clone() });
-    draft.tell(HostEventKind::Refused { trip_id: entry.trip_id, document, seq: entry.seq, refusal });
+    paying::on_refused(draft, entry);
+    let (trip_id, slip_id) = (entry.trip_id, entry.slip_id);
+    draft.tell(HostEventKind::Refused { trip_id, slip_id, document, seq: entry.seq, refusal });
 }
 
 fn item_trouble(draft: &mut Draft<'_>, entry: &OutboxEntry, reason: &str, retry_after: Option<u64>, sign_again: bool) {

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::input::{Command, Decision, Input, Now, Reply};
 use super::journal::Fact;
 use super::state::{Device, DeviceStatus, Session};
-use super::{answer, enrolment, shopping, signing};
+use super::{answer, enrolment, orders, paying, shopping, signing};
 use crate::error::WalkpayError;
 use crate::id::*;
 
@@ -62,6 +62,20 @@ fn on_command(session: &Session, command: Command<'_>, now: &Now) -> Result<Deci
         }
         Command::PrepareRotation { request_key, consent_key } => {
             signing::prepare_rotation(session.current()?, request_key, consent_key, now)
+        }
+        Command::OrdersListed { filter, page } => orders::listed(session.current()?, filter, page, now),
+        Command::OrderShown { service_number, order } => orders::shown(session.current()?, service_number, order, now),
+        Command::MakeSlip { request } => paying::make_slip(session.current()?, request, now),
+        Command::SlipShown { slip_id, slip } => paying::seen(session.current()?, slip_id, slip, now),
+        Command::PreparePayment { slip_id, method, stored_value } => {
+            paying::prepare_payment(session.current()?, slip_id, method, stored_value, now)
+        }
+        Command::SubmitPayment { slip_id, signature } => {
+            paying::submit_payment(session.current()?, slip_id, signature, now)
+        }
+        Command::CloseSlip { slip_id } => paying::close_slip(session.current()?, slip_id, now),
+        Command::ClosePayment { slip_id, payment_id } => {
+            paying::close_payment(session.current()?, slip_id, payment_id, now)
         }
         Command::SubmitRotation { signatures } => signing::submit_rotation(session.current()?, signatures, now),
     }

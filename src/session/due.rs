@@ -3,7 +3,7 @@
 use super::enrolment::{EnrolmentStage, waits_until};
 use super::host::MAX_HOST_EVENTS;
 use super::input::Now;
-use super::outbox::{OutboxEntry, OutboxKind, Retry};
+use super::outbox::{OutboxEntry, Retry};
 use super::state::{Device, Session};
 use crate::id::*;
 use crate::protocol::message::MAX_EVENTS_PER_PAGE;
@@ -101,7 +101,7 @@ pub fn due(session: &Session, now: &Now, in_flight: &BTreeSet<DueId>) -> Vec<Due
             if in_flight.contains(&id) || !entry.retry.is_due(now.wall) {
                 continue;
             }
-            if let Some(request) = entry.request(device.id) {
+            if let Some(request) = entry.request(device) {
                 all.push(make(id, request, TIMEOUT_SECONDS));
                 room -= 1;
             }
@@ -155,13 +155,13 @@ fn may_poll(device: &Device) -> bool {
     !device.keys.wanted && device.host.events.len() + 2 * MAX_EVENTS_PER_PAGE <= MAX_HOST_EVENTS
 }
 
-/// The next document of each visit. Within a visit they leave in the order of their numbers, each after the answer to the one
-/// before; a cancellation passes the others and holds them back.
+/// The next document of each visit and of each slip. Within one they leave in the order of their numbers, each after the answer to
+/// the one before; what takes the others back passes them.
 fn heads(device: &Device) -> impl Iterator<Item = &OutboxEntry> {
-    let mut heads: BTreeMap<Option<TripId>, &OutboxEntry> = BTreeMap::new();
+    let mut heads: BTreeMap<(Option<TripId>, Option<SlipId>), &OutboxEntry> = BTreeMap::new();
     for entry in &device.outbox {
-        let head = heads.entry(entry.trip_id).or_insert(entry);
-        if entry.body.kind() == OutboxKind::Cancellation {
+        let head = heads.entry((entry.trip_id, entry.slip_id)).or_insert(entry);
+        if entry.passes(device) {
             *head = entry;
         }
     }

@@ -3,7 +3,7 @@
 use super::outbox::{OutboxKind, Refusal};
 use crate::id::*;
 use crate::protocol::document::{DebitResult, HoldResult, Validation};
-use crate::protocol::order::{OrderNotice, SlipResult};
+use crate::protocol::order::{OrderNotice, SlipResult, SlipView};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -51,10 +51,34 @@ pub enum HostEventKind {
         /// The merchant's word.
         result: SlipResult,
     },
-    /// The merchant refused a document for good. It is not sent again; the visit goes on with another one.
+    /// A slip that was asked for is there: it can be paid.
+    SlipMade {
+        /// Its name here.
+        slip_id: SlipId,
+        /// What the merchant made.
+        slip: SlipView,
+    },
+    /// A slip was given up, as was asked from here: its orders are free.
+    SlipClosed {
+        /// Its name here.
+        slip_id: SlipId,
+        /// Its number.
+        slip_number: SlipNumber,
+    },
+    /// A payment was not sent any more since its slip is closed.
+    PaymentWithdrawn {
+        /// The slip.
+        slip_id: SlipId,
+        /// The payment.
+        payment_id: PaymentId,
+    },
+    /// The merchant refused something for good. It is not sent again; visit or slip go on with another one.
     Refused {
-        /// The visit, unless it was a rotation of keys.
+        /// The visit, if it is about one.
         trip_id: Option<TripId>,
+        /// The slip, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slip_id: Option<SlipId>,
         /// Which kind of document.
         document: OutboxKind,
         /// Its `device_seq`.

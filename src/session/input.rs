@@ -11,6 +11,9 @@ use crate::error::WalkpayError;
 use crate::id::*;
 use crate::money::Money;
 use crate::protocol::crypto::{Algorithm, PublicKey};
+use crate::protocol::document::PaymentMethod;
+use crate::protocol::order::{OrderPage, OrderView, SlipRequest, SlipView};
+use crate::protocol::question::OrderFilter;
 use crate::time::Timestamp;
 
 /// The present, as far as the device knows it.
@@ -158,6 +161,60 @@ pub enum Command<'a> {
         /// By the consent key in force, the new request key and the new consent key.
         signatures: [&'a [u8]; 3],
     },
+    /// B20: the merchant has listed orders.
+    OrdersListed {
+        /// What was asked for.
+        filter: &'a OrderFilter,
+        /// What it answered.
+        page: &'a OrderPage,
+    },
+    /// B21: the merchant has shown an order.
+    OrderShown {
+        /// What was asked for.
+        service_number: ServiceNumber,
+        /// What it answered.
+        order: &'a OrderView,
+    },
+    /// B22: asks for a slip.
+    MakeSlip {
+        /// For which orders.
+        request: &'a SlipRequest,
+    },
+    /// The merchant has said how a slip stands.
+    SlipShown {
+        /// The slip.
+        slip_id: SlipId,
+        /// What it answered.
+        slip: &'a SlipView,
+    },
+    /// B23: asks for what must be signed to pay a slip.
+    PreparePayment {
+        /// The slip.
+        slip_id: SlipId,
+        /// How what stored value does not pay is paid.
+        method: PaymentMethod,
+        /// The part that stored value pays; if nothing is said: all if it is the method, else nothing.
+        stored_value: Option<Money>,
+    },
+    /// The signature over what [`Command::PreparePayment`] gave.
+    SubmitPayment {
+        /// The slip.
+        slip_id: SlipId,
+        /// 64 bytes.
+        signature: &'a [u8],
+    },
+    /// Gives a slip up.
+    CloseSlip {
+        /// The slip.
+        slip_id: SlipId,
+    },
+    /// Gives a payment of a slip up.
+    ClosePayment {
+        /// The slip.
+        slip_id: SlipId,
+        /// The payment.
+        payment_id: PaymentId,
+    },
     /// The host has dealt with all events up to this number.
     AckEvents {
         /// The highest number that is done.
@@ -218,6 +275,10 @@ pub enum Reply {
     Done,
     /// The visit that was started.
     Trip(TripId),
+    /// The slip that was asked for.
+    Slip(SlipId),
+    /// The payment that is in the outbox.
+    Payment(PaymentId),
     /// The line that a scan made or changed.
     Line(LineId),
     /// What was frozen, and the same with everything that the shopper wants to see.

@@ -18,14 +18,15 @@ use super::trip::{ForwardPolicy, Frozen};
 use crate::basket::BasketEvent;
 use crate::error::{StorageProblem, WalkpayError};
 use crate::id::*;
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::protocol::document::KeySet;
 use crate::protocol::enrolment_code::EnrolmentCode;
+use crate::protocol::order::{OrderSummary, OrderView, PaymentView, SlipRequest, SlipView};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of the events that are written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,10 +211,68 @@ pub enum Fact {
     },
     /// Everything that waits is tried at once.
     Forwarded,
-    /// Finished visits were forgotten.
+    /// Finished visits and slips were forgotten.
     Pruned {
-        /// Which.
+        /// Which visits.
         trips: Vec<TripId>,
+        /// Which slips.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        slips: Vec<SlipId>,
+    },
+    /// A slip is to be asked for.
+    SlipRequested {
+        /// Its number in the outbox: a `device_seq`, which no document has then.
+        seq: u64,
+        /// Made here; the idempotency key.
+        slip_id: SlipId,
+        /// For which orders.
+        request: SlipRequest,
+        /// What the orders owed when they were last seen, if all of them were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<Money>,
+    },
+    /// The merchant said how a slip stands.
+    SlipSeen {
+        /// Which.
+        slip_id: SlipId,
+        /// What of the outbox is answered by it, if anything is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// That.
+        slip: Box<SlipView>,
+    },
+    /// The merchant said how a payment stands.
+    PaymentSeen {
+        /// Of which slip.
+        slip_id: SlipId,
+        /// What of the outbox is answered by it.
+        seq: u64,
+        /// That.
+        payment: Box<PaymentView>,
+    },
+    /// A slip, or one payment of it, is to be given up.
+    ClosureRequested {
+        /// Its number in the outbox: a `device_seq`, which no document has then.
+        seq: u64,
+        /// Which slip.
+        slip_id: SlipId,
+        /// Which payment, unless it is the slip.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payment_id: Option<PaymentId>,
+    },
+    /// The merchant listed orders.
+    OrdersSeen {
+        /// Those that are new or other than before.
+        seen: Vec<OrderSummary>,
+        /// Those that are as before.
+        same: Vec<ServiceNumber>,
+        /// Those that no longer are what was asked for.
+        gone: Vec<ServiceNumber>,
+    },
+    /// The merchant showed an order.
+    OrderSeen {
+        /// It.
+        order: Box<OrderView>,
     },
     /// The whole state; all earlier events are gone.
     Snapshot {

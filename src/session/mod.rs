@@ -11,14 +11,18 @@ mod decide;
 mod draft;
 mod due;
 mod enrolment;
+mod fold;
 mod host;
 mod input;
 mod journal;
+mod orders;
 mod outbox;
+mod paying;
 mod prune;
 mod results;
 mod shopping;
 mod signing;
+mod slip;
 mod state;
 mod trip;
 
@@ -29,10 +33,12 @@ pub use enrolment::{Enrolled, Enrolment, EnrolmentStage, MAX_DEVICES, Offer};
 pub use host::{HostEvent, HostEventKind, MAX_HOST_EVENTS};
 pub use input::{Command, Decision, HttpAnswer, HttpOutcome, Input, KeyRole, Now, Reply, Review, ToSign};
 pub use journal::{Fact, JournalEvent, VERSION};
+pub use orders::{MAX_SEEN_ORDERS, MAX_SEEN_VIEWS, OrderDetail, OrderList, SeenOrders};
 pub use outbox::{
     MAX_OUTBOX, OutboxBody, OutboxEntry, OutboxItem, OutboxKind, OutboxTotals, Prepared, PreparedWhat, Refusal, Retry,
 };
-pub use prune::{compaction, prunable, prune};
+pub use prune::{compaction, prunable, prunable_slips, prune};
+pub use slip::{MAX_OPEN_SLIPS, MAX_PAYMENTS, PaymentFacts, Slip, SlipState};
 pub use state::{Device, DeviceStatus, Rotation, Session};
 pub use trip::{
     AttemptFacts, Cancelled, ForwardPolicy, Frozen, HoldFacts, MAX_ATTEMPTS, MAX_HOLDS, MAX_OPEN_TRIPS, Trip, TripState,

@@ -1,11 +1,14 @@
 //! What must reach the merchant, and when it is tried next.
 
 use super::input::Now;
+use super::slip::Slip;
+use super::state::Device;
 use crate::id::*;
 use crate::money::Money;
 use crate::protocol::crypto::{Algorithm, PublicKey, base64url};
-use crate::protocol::document::Reason;
+use crate::protocol::document::{PaymentMethod, Reason};
 use crate::protocol::message::{AttemptPut, CancellationPut, HoldPut, KeyRotationRequest};
+use crate::protocol::order::{PaymentPut, SlipRequest};
 use crate::protocol::request::TerminalRequest;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,7 @@ const MAX_DELAY_MS: u64 = 5 * 60 * 1_000;
 const MAX_RETRY_AFTER_MS: u64 = 60 * 60 * 1_000;
 const MAX_REASON_CHARS: usize = 200;
 
-/// The kinds of documents that a device signs.
+/// The kinds of what goes to the merchant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, uniffi::Enum)]
 #[serde(rename_all = "snake_case")]
 pub enum OutboxKind {
@@ -30,6 +33,14 @@ pub enum OutboxKind {
     Cancellation,
     /// New keys.
     Rotation,
+    /// Asks for a payment slip.
+    Slip,
+    /// A signed payment of a slip.
+    SlipPayment,
+    /// Gives a slip up.
+    SlipClosure,
+    /// Gives a payment of a slip up.
+    PaymentClosure,
 }
 
 /// A document that waits for its signature. Its number is used up already.
@@ -37,9 +48,12 @@ pub enum OutboxKind {
 pub struct Prepared {
     /// Its `device_seq`.
     pub seq: u64,
-    /// The visit; none for a rotation.
+    /// The visit, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trip_id: Option<TripId>,
+    /// The slip, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slip_id: Option<SlipId>,
     /// The key that must sign.
     pub kid: KeyId,
     /// That key's algorithm.
@@ -85,6 +99,19 @@ pub enum PreparedWhat {
         /// For the new consent key to sign.
         consent_input: String,
     },
+    /// A payment of a slip.
+    SlipPayment {
+        /// Its id.
+        payment_id: PaymentId,
+        /// The slip's number.
+        slip_number: SlipNumber,
+        /// How.
+        method: PaymentMethod,
+        /// All of it.
+        amount: Money,
+        /// The part that stored value pays.
+        stored_value: Money,
+    },
 }
 
 impl PreparedWhat {
@@ -95,6 +122,7 @@ impl PreparedWhat {
             Self::Attempt { .. } => OutboxKind::Attempt,
             Self::Cancellation => OutboxKind::Cancellation,
             Self::Rotation { .. } => OutboxKind::Rotation,
+            Self::SlipPayment { .. } => OutboxKind::SlipPayment,
         }
     }
 }
@@ -133,6 +161,36 @@ pub enum OutboxBody {
         /// The document and its proofs.
         request: KeyRotationRequest,
     },
+    /// Asks for a slip, under its name here as the idempotency key.
+    Slip {
+        /// For which orders.
+        request: SlipRequest,
+        /// What they owed when they were last seen, for reading.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<Money>,
+    },
+    /// A payment of a slip.
+    SlipPayment {
+        /// Its id.
+        payment_id: PaymentId,
+        /// The slip.
+        slip_number: SlipNumber,
+        /// Its amount, for reading.
+        amount: Money,
+        /// The document.
+        jws: String,
+    },
+    /// Gives a slip up. Its number may still be on its way here.
+    SlipClosure,
+    /// Gives a payment up.
+    PaymentClosure {
+        /// It.
+        payment_id: PaymentId,
+        /// Its slip.
+        slip_number: SlipNumber,
+        /// Its amount, for reading.
+        amount: Money,
+    },
 }
 
 impl OutboxBody {
@@ -143,6 +201,10 @@ impl OutboxBody {
             Self::Attempt { .. } => OutboxKind::Attempt,
             Self::Cancellation { .. } => OutboxKind::Cancellation,
             Self::Rotation { .. } => OutboxKind::Rotation,
+            Self::Slip { .. } => OutboxKind::Slip,
+            Self::SlipPayment { .. } => OutboxKind::SlipPayment,
+            Self::SlipClosure => OutboxKind::SlipClosure,
+            Self::PaymentClosure { .. } => OutboxKind::PaymentClosure,
         }
     }
 
@@ -151,7 +213,9 @@ impl OutboxBody {
         match self {
             Self::Hold { amount, .. } => Some(*amount),
             Self::Attempt { total, .. } => Some(*total),
-            _ => None,
+            Self::Slip { expected, .. } => *expected,
+            Self::SlipPayment { amount, .. } | Self::PaymentClosure { amount, .. } => Some(*amount),
+            Self::Cancellation { .. } | Self::Rotation { .. } | Self::SlipClosure => None,
         }
     }
 }
@@ -161,8 +225,11 @@ impl OutboxBody {
 pub struct OutboxEntry {
     /// Its `device_seq`, which names it here.
     pub seq: u64,
-    /// The visit; none for a rotation.
+    /// The visit, if it is about one.
     pub trip_id: Option<TripId>,
+    /// The slip, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slip_id: Option<SlipId>,
     /// By the device's clock.
     pub created_at: Timestamp,
     /// What goes to the merchant.
@@ -172,24 +239,50 @@ pub struct OutboxEntry {
 }
 
 impl OutboxEntry {
-    pub(super) fn request(&self, device: DeviceId) -> Option<TerminalRequest> {
-        Some(match (&self.body, self.trip_id) {
-            (OutboxBody::Hold { hold_id, jws, .. }, _) => {
+    /// The call; nothing while something that it needs is still to come.
+    pub(super) fn request(&self, device: &Device) -> Option<TerminalRequest> {
+        Some(match &self.body {
+            OutboxBody::Hold { hold_id, jws, .. } => {
                 TerminalRequest::PutHold { hold_id: *hold_id, body: HoldPut { hold: jws.clone() } }
             }
-            (OutboxBody::Attempt { attempt, jws, lines, .. }, Some(trip_id)) => TerminalRequest::PutAttempt {
-                trip_id,
+            OutboxBody::Attempt { attempt, jws, lines, .. } => TerminalRequest::PutAttempt {
+                trip_id: self.trip_id?,
                 attempt: *attempt,
                 body: AttemptPut { basket: jws.clone(), lines: base64url(lines.as_bytes()) },
             },
-            (OutboxBody::Cancellation { jws }, Some(trip_id)) => {
-                TerminalRequest::PutCancellation { trip_id, body: CancellationPut { cancellation: jws.clone() } }
+            OutboxBody::Cancellation { jws } => TerminalRequest::PutCancellation {
+                trip_id: self.trip_id?,
+                body: CancellationPut { cancellation: jws.clone() },
+            },
+            OutboxBody::Rotation { request } => {
+                TerminalRequest::RotateKeys { device_id: device.id, body: request.clone() }
             }
-            (OutboxBody::Rotation { request }, _) => {
-                TerminalRequest::RotateKeys { device_id: device, body: request.clone() }
+            OutboxBody::Slip { request, .. } => {
+                TerminalRequest::MakeSlip { slip_id: self.slip_id?, body: request.clone() }
             }
-            _ => return None,
+            OutboxBody::SlipPayment { payment_id, slip_number, jws, .. } => TerminalRequest::PutPayment {
+                slip_number: *slip_number,
+                payment_id: *payment_id,
+                body: PaymentPut { payment: jws.clone() },
+            },
+            OutboxBody::SlipClosure => TerminalRequest::CloseSlip { slip_number: self.slip_number(device)? },
+            OutboxBody::PaymentClosure { payment_id, slip_number, .. } => {
+                TerminalRequest::ClosePayment { slip_number: *slip_number, payment_id: *payment_id }
+            }
         })
+    }
+
+    /// Whether it goes before everything else of its visit or slip and holds that back: it takes that back.
+    pub(super) fn passes(&self, device: &Device) -> bool {
+        match self.body.kind() {
+            OutboxKind::Cancellation => true,
+            OutboxKind::SlipClosure => self.slip_number(device).is_some(),
+            _ => false,
+        }
+    }
+
+    fn slip_number(&self, device: &Device) -> Option<SlipNumber> {
+        self.slip_id.and_then(|id| device.slip(id).ok()).and_then(Slip::number)
     }
 
     pub(super) fn item(&self) -> OutboxItem {
@@ -197,6 +290,7 @@ impl OutboxEntry {
             id: self.seq,
             kind: self.body.kind(),
             trip_id: self.trip_id,
+            slip_id: self.slip_id,
             created_at: self.created_at,
             attempts: self.retry.attempts,
             last_reason: self.retry.last_reason.clone(),
@@ -213,8 +307,10 @@ pub struct OutboxItem {
     pub id: u64,
     /// What it is.
     pub kind: OutboxKind,
-    /// The visit; none for a rotation of keys.
+    /// The visit, if it is about one.
     pub trip_id: Option<TripId>,
+    /// The slip, if it is about one.
+    pub slip_id: Option<SlipId>,
     /// By the device's clock.
     pub created_at: Timestamp,
     /// How many tries have failed.
@@ -232,7 +328,7 @@ pub struct OutboxItem {
 pub struct OutboxTotals {
     /// How many documents wait.
     pub count: u32,
-    /// The totals of the baskets that wait, one amount per currency.
+    /// The totals of the baskets and payments of slips that wait, one amount per currency.
     pub amounts: Vec<Money>,
     /// When the oldest came.
     pub oldest: Option<Timestamp>,
@@ -242,7 +338,7 @@ impl OutboxTotals {
     pub(super) fn of(entries: &[OutboxEntry]) -> Self {
         let mut amounts: Vec<Money> = Vec::new();
         for entry in entries {
-            if let OutboxBody::Attempt { total, .. } = &entry.body {
+            if let OutboxBody::Attempt { total, .. } | OutboxBody::SlipPayment { amount: total, .. } = &entry.body {
                 match amounts.iter_mut().find(|a| a.currency == total.currency) {
                     Some(sum) => sum.minor = sum.minor.saturating_add(total.minor),
                     None => amounts.push(*total),

@@ -3,9 +3,10 @@
 use super::draft::Draft;
 use super::input::{Decision, Now, Reply};
 use super::journal::{Fact, JournalEvent, VERSION};
+use super::slip::Slip;
 use super::state::{Device, Session};
 use super::trip::Trip;
-use crate::id::TripId;
+use crate::id::{SlipId, TripId};
 use crate::protocol::document::DebitStatus;
 use std::time::Duration;
 
@@ -27,13 +28,23 @@ pub fn prunable(device: &Device, now: &Now) -> Vec<TripId> {
     device.trips().filter(done).map(|t| t.id).collect()
 }
 
-/// Forgets what [`prunable`] names, on all devices.
+/// Slips that are paid, closed or refused, with nothing left to be sent, and acknowledged by the host.
+pub fn prunable_slips(device: &Device) -> Vec<SlipId> {
+    let done = |s: &&Slip| {
+        let told = s.last_told <= device.host.acked;
+        let sent = !device.outbox.iter().any(|e| e.slip_id == Some(s.id));
+        s.is_finished() && told && sent
+    };
+    device.slips().filter(done).map(|s| s.id).collect()
+}
+
+/// Forgets what [`prunable`] and [`prunable_slips`] name, on all devices.
 pub fn prune(session: &Session, now: &Now) -> Decision {
     let mut all = Decision::nothing(Reply::Done);
     for device in session.devices() {
-        let trips = prunable(device, now);
-        if !trips.is_empty() {
-            all.events.extend(Draft::one(device, now, Fact::Pruned { trips }, Reply::Done).events);
+        let (trips, slips) = (prunable(device, now), prunable_slips(device));
+        if !trips.is_empty() || !slips.is_empty() {
+            all.events.extend(Draft::one(device, now, Fact::Pruned { trips, slips }, Reply::Done).events);
         }
     }
     all

@@ -10,6 +10,8 @@ use super::host::HostEventKind;
 use super::input::HttpAnswer;
 use super::journal::Fact;
 use super::outbox::Retry;
+use super::paying::is_short;
+use super::slip::Slip;
 use super::state::Device;
 use super::trip::Trip;
 use crate::error::WalkpayError;
@@ -158,6 +160,11 @@ fn notice(device: &Device, jws: &str) -> Result<OrderNotice, WalkpayError> {
 fn slip(device: &Device, jws: &str) -> Result<SlipResult, WalkpayError> {
     let result = verify_by(jws, &device.key_set, KeyUse::Results, |d: &SlipResult| d.issued_at)?.document;
     of_user(device, &result.merchant_id, &result.sub)?;
+    let fits = |s: &Slip| s.fits_payment(&result.payment) && is_short(&result.payment);
+    if result.payment.slip_number != result.slip_number || !device.slip_numbered(result.slip_number).is_none_or(fits) {
+        let detail = "a payment of this slip, with the amounts that were signed here";
+        return Err(WalkpayError::untrusted("slip result", "payment", detail));
+    }
     Ok(result)
 }
 

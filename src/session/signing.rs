@@ -71,7 +71,7 @@ pub(super) fn prepare_hold(
         requested_at,
     };
     let what = PreparedWhat::Hold { hold_id, number, replaces, amount };
-    prepared(device, Some(trip_id), &device.consent_key, seq, &document, what, now)
+    prepared(device, Subject::Trip(trip_id), &device.consent_key, seq, &document, what, now)
 }
 
 /// A04.
@@ -114,7 +114,7 @@ pub(super) fn prepare_attempt(
         lines_sha256: frozen.lines_sha256.clone(),
     };
     let what = PreparedWhat::Attempt { attempt, hold_id };
-    prepared(device, Some(trip_id), &device.consent_key, seq, &document, what, now)
+    prepared(device, Subject::Trip(trip_id), &device.consent_key, seq, &document, what, now)
 }
 
 /// Where nothing of the visit can have reached the merchant, this is all; otherwise the merchant must be told.
@@ -148,7 +148,7 @@ pub(super) fn prepare_cancel(device: &Device, trip_id: TripId, now: &Now) -> Res
         trip_id,
         cancelled_at: device.merchant_time(now),
     };
-    prepared(device, Some(trip_id), &device.request_key, seq, &document, PreparedWhat::Cancellation, now)
+    prepared(device, Subject::Trip(trip_id), &device.request_key, seq, &document, PreparedWhat::Cancellation, now)
 }
 
 /// The second step. The signature is verified here: what does not verify never gets into the journal.
@@ -163,7 +163,7 @@ pub(super) fn submit(
     let prepare = match kind {
         OutboxKind::Hold => "request_hold",
         OutboxKind::Cancellation => "cancel",
-        OutboxKind::Attempt | OutboxKind::Rotation => "prepare_signature",
+        _ => "prepare_signature",
     };
     let Some(prepared) = device.prepared(trip_id, kind) else {
         let due = if kind == OutboxKind::Attempt { trip.due(false) } else { prepare.to_owned() };
@@ -185,8 +185,8 @@ pub(super) fn submit(
             OutboxBody::Attempt { attempt: *attempt, total: frozen.total, jws, lines: frozen.lines.clone() }
         }
         PreparedWhat::Cancellation => OutboxBody::Cancellation { jws },
-        PreparedWhat::Rotation { .. } => {
-            return Err(WalkpayError::Internal { detail: "a rotation of keys under a trip".into() });
+        PreparedWhat::Rotation { .. } | PreparedWhat::SlipPayment { .. } => {
+            return Err(WalkpayError::Internal { detail: "no document of a trip under a trip".into() });
         }
     };
     Ok(Draft::one(device, now, Fact::Signed { seq: prepared.seq, body }, Reply::Submitted(prepared.seq)))
@@ -216,7 +216,7 @@ pub(super) fn prepare_rotation(
     let request_input = signing_input(&document, request_key.algorithm(), &request_kid)?;
     let consent_input = signing_input(&document, consent_key.algorithm(), &consent_kid)?;
     let what = PreparedWhat::Rotation { request_key, consent_key, request_input, consent_input };
-    prepared(device, None, &device.consent_key, seq, &document, what, now)
+    prepared(device, Subject::Device, &device.consent_key, seq, &document, what, now)
 }
 
 pub(super) fn submit_rotation(device: &Device, signatures: [&[u8]; 3], now: &Now) -> Result<Decision, WalkpayError> {
@@ -246,9 +246,17 @@ pub(super) fn finish(key: &PublicKey, input: &str, signature: &[u8]) -> Result<S
     Ok(assemble(input, &key.canonical(signature)))
 }
 
-fn prepared<D: Document>(
+/// What a document is about.
+#[derive(Clone, Copy)]
+pub(super) enum Subject {
+    Trip(TripId),
+    Slip(SlipId),
+    Device,
+}
+
+pub(super) fn prepared<D: Document>(
     device: &Device,
-    trip_id: Option<TripId>,
+    subject: Subject,
     key: &PublicKey,
     seq: u64,
     document: &D,
@@ -258,12 +266,17 @@ fn prepared<D: Document>(
     let (kid, algorithm) = (key.key_id(), key.algorithm());
     let input = signing_input(document, algorithm, &kid)?;
     let role = if matches!(what, PreparedWhat::Cancellation) { KeyRole::Request } else { KeyRole::Consent };
-    let prepared = Prepared { seq, trip_id, kid, algorithm, input, what };
+    let (trip_id, slip_id) = match subject {
+        Subject::Trip(id) => (Some(id), None),
+        Subject::Slip(id) => (None, Some(id)),
+        Subject::Device => (None, None),
+    };
+    let prepared = Prepared { seq, trip_id, slip_id, kid, algorithm, input, what };
     let reply = to_sign(&prepared, role);
     Ok(Draft::one(device, now, Fact::Prepared(prepared), reply))
 }
 
-fn to_sign(prepared: &Prepared, role: KeyRole) -> Reply {
+pub(super) fn to_sign(prepared: &Prepared, role: KeyRole) -> Reply {
     let one = |role, kid: &KeyId, algorithm, input: &str| ToSign {
         role,
         kid: kid.clone(),
@@ -278,7 +291,7 @@ fn to_sign(prepared: &Prepared, role: KeyRole) -> Reply {
     Reply::ToSign(all)
 }
 
-fn next_seq(device: &Device) -> u64 {
+pub(super) fn next_seq(device: &Device) -> u64 {
     device.last_seq.saturating_add(1)
 }
 
@@ -296,19 +309,24 @@ fn check_amount(trip: &Trip, amount: Money) -> Result<(), WalkpayError> {
 }
 
 /// Whether signing makes sense at all: the device is in use, there is room, and the network is there if it must be.
-fn may_sign(device: &Device, called: &str, policy: ForwardPolicy, online: bool) -> Result<(), WalkpayError> {
+pub(super) fn may_sign(device: &Device, called: &str, policy: ForwardPolicy, online: bool) -> Result<(), WalkpayError> {
     not_rotating(device, called)?;
-    match device.status {
-        DeviceStatus::Pending | DeviceStatus::Active => {}
-        DeviceStatus::Frozen => return Err(stopped("device_frozen", "the device is frozen: enrol again")),
-        DeviceStatus::Revoked => return Err(stopped("device_revoked", "the device is revoked: enrol again")),
-    }
-    room(device)?;
+    may_send(device)?;
     if policy == ForwardPolicy::OnlineRequired && !online {
         let detail = "this trip must be online and the merchant was not reached lately".to_owned();
         return Err(WalkpayError::Network { detail });
     }
     Ok(())
+}
+
+/// Whether anything can go into the outbox: the device is in use, and there is room.
+pub(super) fn may_send(device: &Device) -> Result<(), WalkpayError> {
+    match device.status {
+        DeviceStatus::Pending | DeviceStatus::Active => {}
+        DeviceStatus::Frozen => return Err(stopped("device_frozen", "the device is frozen: enrol again")),
+        DeviceStatus::Revoked => return Err(stopped("device_revoked", "the device is revoked: enrol again")),
+    }
+    room(device)
 }
 
 /// A document with a higher number than a rotation's must be signed with the new keys, and these may still be refused.
@@ -320,7 +338,7 @@ fn not_rotating(device: &Device, called: &str) -> Result<(), WalkpayError> {
     Ok(())
 }
 
-fn room(device: &Device) -> Result<(), WalkpayError> {
+pub(super) fn room(device: &Device) -> Result<(), WalkpayError> {
     if device.outbox.len() >= MAX_OUTBOX {
         return Err(WalkpayError::limit("documents in the outbox", MAX_OUTBOX as u64));
     }

@@ -10,7 +10,7 @@ use crate::protocol::http_signature::{RequestParts, prepare};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
-/// Adds the signature's headers and returns its nonce. `created` is the present in merchant time, as far as the device
+/// Adds the signature's headers and returns its nonce; an idempotency key among the headers is covered. `created` is the present in merchant time, as far as the device
 /// knows it. Runs the signer on a thread where waiting is fine; must run on a tokio runtime.
 ///
 /// # Errors
@@ -23,11 +23,12 @@ pub async fn sign_request(
     created: Timestamp,
 ) -> Result<String, WalkpayError> {
     let nonce = base64url(&random::<18>()?);
+    let idempotency_key = request.headers.iter().find(|(name, _)| name == "idempotency-key").map(|(_, key)| &**key);
     let parts = RequestParts {
         method: &request.method,
         path: request.url.path(),
         query: request.url.query(),
-        idempotency_key: None,
+        idempotency_key,
         body: &request.body,
     };
     let input = prepare(&parts, created, &nonce, keyid, merchant)?;
@@ -57,7 +58,7 @@ mod tests {
         let mut request = HttpRequest {
             method: "PUT".into(),
             url: Url::parse("https://shop.example/terminal/v1/holds/x?a=b").unwrap(),
-            headers: Vec::new(),
+            headers: vec![("idempotency-key".into(), "key-1".into())],
             body: b"{}".to_vec(),
             timeout: Duration::from_secs(1),
             max_answer: 1,

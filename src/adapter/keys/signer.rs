@@ -14,6 +14,8 @@ pub enum SigningPurpose {
     Hold,
     /// The basket: the shopper agrees to pay.
     Basket,
+    /// A payment slip: the payer agrees to pay it.
+    SlipPayment,
     /// Giving up a trip.
     Cancellation,
     /// New keys for this device.

@@ -3,7 +3,9 @@
 use super::world::*;
 use std::collections::BTreeMap;
 use walkpay::protocol::document::*;
+use walkpay::protocol::order::*;
 use walkpay::protocol::problem::ProblemCode;
+use walkpay::protocol::question::OrderFilter;
 use walkpay::session::*;
 use walkpay::*;
 
@@ -42,6 +44,12 @@ fn name(fact: &Fact) -> &'static str {
         Fact::RequestKey { .. } => "request_key",
         Fact::Forwarded => "forwarded",
         Fact::Pruned { .. } => "pruned",
+        Fact::SlipRequested { .. } => "slip_requested",
+        Fact::SlipSeen { .. } => "slip_seen",
+        Fact::PaymentSeen { .. } => "payment_seen",
+        Fact::ClosureRequested { .. } => "closure_requested",
+        Fact::OrdersSeen { .. } => "orders_seen",
+        Fact::OrderSeen { .. } => "order_seen",
         Fact::Snapshot { .. } => "snapshot",
     }
 }
@@ -87,6 +95,7 @@ fn life() -> World {
     let debit = sign(&world.debit(bought, DebitStatus::Debited), RESULTS);
     world.happen(&EventBody::Debit { document: debit });
     world.poll();
+    pay_orders(&mut world);
     let last = world.told().last().unwrap().split(' ').next().unwrap().parse().unwrap();
     world.command(Command::AckEvents { up_to: last }).unwrap();
     let now = world.now();
@@ -103,6 +112,44 @@ fn life() -> World {
     world.problem(item.id, ProblemCode::DeviceFrozen);
     world.command(Command::SignOut).unwrap();
     world
+}
+
+/// Orders are listed and looked at; one slip is paid, another one is given up.
+fn pay_orders(world: &mut World) {
+    let filter = OrderFilter::default();
+    let page = OrderPage { orders: vec![world.order(1, 1_000), world.order(2, 1_000)], next: None };
+    world.command(Command::OrdersListed { filter: &filter, page: &page }).unwrap();
+    let line = FeeLine {
+        name: "Delivery".into(),
+        quantity: "1".into(),
+        unit_price: eur(1_000),
+        amount: eur(1_000),
+        tax_rate: "19".into(),
+        tax: eur(160),
+    };
+    let order = OrderView {
+        summary: world.order(1, 1_000),
+        paying_unit: String::new(),
+        remarks: "Second floor".into(),
+        fees: vec![line],
+        version: 1,
+        refunded: eur(0),
+        legs: vec![],
+    };
+    world.command(Command::OrderShown { service_number: number(1), order: &order }).unwrap();
+    let (slip, payment) = world.paying_slip(PaymentMethod::Test);
+    world.command(Command::ClosePayment { slip_id: slip, payment_id: payment }).unwrap();
+    let closure = world.item();
+    world.problem(closure.id, ProblemCode::NotFound);
+    world.tell_slip(slip, SlipStatus::Paid, PaymentStatus::Succeeded);
+    let other = world.ask_slip(&[3]);
+    let view = SlipView { slip_number: SlipNumber::parse("000000000000000008").unwrap(), ..world.slip_view(other) };
+    let made = world.item();
+    world.ok(made.id, &view);
+    world.pay(other, PaymentMethod::Bank);
+    world.command(Command::CloseSlip { slip_id: other }).unwrap();
+    let closure = world.item();
+    world.ok(closure.id, &SlipView { status: SlipStatus::Closed, ..view });
 }
 
 fn snapshot_of(world: &mut World) -> JournalEvent {
@@ -126,7 +173,7 @@ fn every_variant_has_a_fixed_form() {
         fact: Fact::Snapshot { state: Box::default() },
     };
     first.insert("snapshot", serde_json::to_value(&empty).unwrap());
-    assert_eq!(first.len(), 33, "missing: every variant must happen in this life: {:?}", first.keys());
+    assert_eq!(first.len(), 39, "missing: every variant must happen in this life: {:?}", first.keys());
     insta::assert_json_snapshot!(first);
     insta::assert_json_snapshot!("state", snapshot_of(&mut world));
 }
@@ -166,15 +213,38 @@ fn a_long_journal_is_worth_compacting() {
 
 #[test]
 fn what_a_newer_version_wrote_is_not_touched() {
-    let newer = br#"{"v":2,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
+    let newer = br#"{"v":3,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
     let same = br#"{"v":1,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
     let known =
-        br#"{"v":2,"at":"2026-01-01T00:00:00.000Z","later":1,"fact":{"kind":"acked","data":{"up_to":3,"by":"x"}}}"#;
+        br#"{"v":3,"at":"2026-01-01T00:00:00.000Z","later":1,"fact":{"kind":"acked","data":{"up_to":3,"by":"x"}}}"#;
     let problem = |json: &[u8]| JournalEvent::parse(json).unwrap_err().code();
     assert_eq!(problem(newer), "storage.too_new");
     assert_eq!(problem(same), "storage.corrupt");
     assert_eq!(problem(b"{"), "storage.corrupt");
     assert_eq!(JournalEvent::parse(known).unwrap().fact, Fact::Acked { up_to: 3 });
+}
+
+#[test]
+fn a_journal_of_version_1_is_read_as_it_was_meant() {
+    let mut world = World::enrolled();
+    let trip = world.judged(Verdict::Accepted);
+    let mut state = serde_json::to_value(snapshot_of(&mut world)).unwrap();
+    state["v"] = 1.into();
+    let devices = state["fact"]["data"]["state"]["devices"].as_object_mut().unwrap();
+    for device in devices.values_mut() {
+        let device = device.as_object_mut().unwrap();
+        assert!(device.remove("slips").is_some() && device.remove("orders").is_some(), "what version 1 did not have");
+    }
+    let old = JournalEvent::parse(&serde_json::to_vec(&state).unwrap()).unwrap();
+    let mut session = Session::default();
+    session.apply(&old);
+    assert_eq!(session.current().unwrap(), world.session.current().unwrap());
+    let pruned = format!(
+        r#"{{"v":1,"at":"2026-01-01T00:00:00.000Z","device":"{}","fact":{{"kind":"pruned","data":{{"trips":["{trip}"]}}}}}}"#,
+        world.device().id
+    );
+    session.apply(&JournalEvent::parse(pruned.as_bytes()).unwrap());
+    assert_eq!(session.current().unwrap().trips().count(), 0);
 }
 
 #[test]

@@ -4,5 +4,6 @@ mod enrolment;
 mod journal;
 mod outbox;
 mod results;
+mod slip;
 mod trip;
 mod world;

@@ -10,6 +10,7 @@ use walkpay::protocol::crypto::{Algorithm, PublicKey, digest};
 use walkpay::protocol::document::*;
 use walkpay::protocol::jws::{Document, assemble, peek, signing_input};
 use walkpay::protocol::message::*;
+use walkpay::protocol::order::*;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::request::TerminalRequest;
 use walkpay::session::*;
@@ -110,6 +111,10 @@ pub fn book(revision: u64) -> PriceBook {
         CatalogueHeader { store_id: store_id(), currency: eur(0).currency, revision, pricing_version: PRICING_VERSION };
     let group = TaxGroup { id: "A".into(), name: "19 %".into(), rate: "19".parse().unwrap() };
     PriceBook::new(header, vec![group], vec![], vec![]).unwrap()
+}
+
+pub fn number(n: u64) -> ServiceNumber {
+    ServiceNumber::new(n).unwrap()
 }
 
 /// A session and what it journalled. Every decision goes through JSON, as it would through a file.
@@ -420,6 +425,145 @@ impl World {
             receipt_number: Some(7),
             issued_at: self.merchant_now(),
         }
+    }
+
+    pub fn order(&self, n: u64, due: i64) -> OrderSummary {
+        let at = |minutes: i64| Timestamp::from_millis(T0 + minutes * 60_000);
+        OrderSummary {
+            service_number: number(n),
+            status: OrderStatus::Payable,
+            source: "delivery".into(),
+            service_name: format!("Service {n}"),
+            payee: "Walkpay Services".into(),
+            total: eur(due),
+            due: eur(due),
+            case_number: "C-1".into(),
+            case_name: "Kitchen".into(),
+            arose_at: at(-60),
+            deadline: at(600),
+            slip_number: None,
+        }
+    }
+
+    /// What the merchant makes of a slip that was asked for, 10.00 per order.
+    pub fn slip_view(&self, id: SlipId) -> SlipView {
+        let request = &self.slip(id).request;
+        let item = |n: &ServiceNumber| SlipItem {
+            service_number: *n,
+            service_name: format!("Service {n}"),
+            amount: eur(1_000),
+        };
+        let at = self.merchant_now();
+        SlipView {
+            slip_number: SlipNumber::parse("000000000000000007").unwrap(),
+            status: SlipStatus::Open,
+            payee: "Walkpay Services".into(),
+            title: "Two services".into(),
+            amount: eur(1_000 * request.orders.len() as i64),
+            items: request.orders.iter().map(item).collect(),
+            remarks: request.remarks.clone(),
+            method: None,
+            invoice: request.invoice.clone(),
+            made_at: at,
+            expires_at: Timestamp::from_millis(at.as_millis() + 3_600_000),
+            payments: vec![],
+        }
+    }
+
+    /// What the merchant says of the newest payment of a slip.
+    pub fn payment_view(&self, id: SlipId, status: PaymentStatus) -> PaymentView {
+        let payment = self.slip(id).payments.last().unwrap();
+        PaymentView {
+            payment_id: payment.payment_id,
+            slip_number: self.slip(id).number().unwrap(),
+            method: payment.method,
+            status,
+            amount: payment.amount,
+            stored_value: payment.stored_value,
+            launch: None,
+            reason: None,
+            deadline: self.merchant_now(),
+        }
+    }
+
+    pub fn slip_result(&self, id: SlipId, status: SlipStatus, payment: PaymentView) -> SlipResult {
+        SlipResult {
+            merchant_id: merchant_id(),
+            sub: self.device().sub.clone(),
+            slip_number: payment.slip_number,
+            slip_status: status,
+            legs: vec![Leg {
+                method: payment.method,
+                amount: payment.amount,
+                reference: self.slip(id).id.to_string(),
+                state: LegState::Succeeded,
+            }],
+            payment,
+            issued_at: self.merchant_now(),
+        }
+    }
+
+    /// The newest payment of a slip goes on.
+    pub fn tell_slip(&mut self, id: SlipId, slip: SlipStatus, payment: PaymentStatus) {
+        let result = self.slip_result(id, slip, self.payment_view(id, payment));
+        self.happen(&EventBody::Slip { document: sign(&result, RESULTS) });
+        self.poll();
+    }
+
+    pub fn slip(&self, id: SlipId) -> &Slip {
+        self.device().slip(id).unwrap()
+    }
+
+    // ---- the payer ----
+
+    pub fn ask_slip(&mut self, orders: &[u64]) -> SlipId {
+        let request =
+            SlipRequest { orders: orders.iter().map(|n| number(*n)).collect(), remarks: String::new(), invoice: None };
+        match self.command(Command::MakeSlip { request: &request }).unwrap() {
+            Reply::Slip(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A slip of two orders that the merchant has made: 20.00.
+    pub fn made_slip(&mut self) -> SlipId {
+        let id = self.ask_slip(&[1, 2]);
+        let view = self.slip_view(id);
+        let due = self.item();
+        self.ok(due.id, &view);
+        id
+    }
+
+    pub fn prepare_payment(
+        &mut self,
+        id: SlipId,
+        method: PaymentMethod,
+        part: Option<i64>,
+    ) -> Result<ToSign, WalkpayError> {
+        let stored_value = part.map(eur);
+        self.command(Command::PreparePayment { slip_id: id, method, stored_value }).map(one)
+    }
+
+    pub fn submit_payment(&mut self, id: SlipId, input: &str, seed: u8) -> Result<Reply, WalkpayError> {
+        let signature = signature(input, seed);
+        self.command(Command::SubmitPayment { slip_id: id, signature: &signature })
+    }
+
+    pub fn pay(&mut self, id: SlipId, method: PaymentMethod) -> PaymentId {
+        let to_sign = self.prepare_payment(id, method, None).unwrap();
+        match self.submit_payment(id, &to_sign.input, CONSENT).unwrap() {
+            Reply::Payment(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The payment is on record at the merchant and under way.
+    pub fn paying_slip(&mut self, method: PaymentMethod) -> (SlipId, PaymentId) {
+        let id = self.made_slip();
+        let payment = self.pay(id, method);
+        let (due, view) = (self.item(), self.payment_view(id, PaymentStatus::Open));
+        self.ok(due.id, &view);
+        (id, payment)
     }
 
     // ---- the shopper ----
