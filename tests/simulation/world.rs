@@ -536,6 +536,7 @@ impl World {
             TerminalRequest::CatalogueData { store_id, revision, base } => {
                 self.query(&ctx, &caller, Query::CatalogueData { store_id, revision, base })
             }
+            other => return Err(format!("no shopper here asks this: {other:?}")),
         };
         if dies {
             return Ok((503, json(&ProblemCode::Unavailable.document("restarting"))));
