@@ -26,6 +26,8 @@ impl Failure {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Refused { code, detail } => code.document(detail.clone()),
+            Self::Fault(e) if e.is_full() => ProblemCode::Unavailable
+                .document("The merchant's disk is full: its operator has to make room. Try again later."),
             Self::Fault(e) if e.is_passing() => ProblemCode::Unavailable.document("Try again."),
             Self::Fault(_) => ProblemCode::Internal.document("The defect is in the server's log."),
         }

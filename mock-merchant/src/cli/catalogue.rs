@@ -2,7 +2,9 @@
 
 use super::folder::Open;
 use super::{CliError, Common, unexpected};
-use crate::domain::csv_import::{ImportLimits, import_csv, import_promotions, import_tax_groups, import_templates};
+use crate::domain::csv_import::{
+    CsvImportError, CsvProblem, ImportLimits, import_csv, import_promotions, import_tax_groups, import_templates,
+};
 use crate::domain::demo::StoreCatalogue;
 use crate::domain::{AdminCommand, Answer};
 use crate::rows;
@@ -114,18 +116,24 @@ impl Import {
 /// Reads a file with a progress bar over its bytes.
 fn parse<T>(
     path: &Path,
-    read: impl FnOnce(indicatif::ProgressBarIter<File>) -> Result<T, crate::domain::csv_import::CsvImportError>,
+    read: impl FnOnce(indicatif::ProgressBarIter<File>) -> Result<T, CsvImportError>,
 ) -> Result<T, CliError> {
     let failed = |cause| CliError::File { path: path.to_owned(), cause };
     let file = File::open(path).map_err(failed)?;
-    let bar = ProgressBar::new(file.metadata().map_err(failed)?.len());
+    let length = file.metadata().map_err(failed)?.len();
+    let told = |e: CsvImportError| CliError::Other(format!("{}: {e}", path.display()));
+    let limits = ImportLimits::default();
+    if length > limits.max_bytes {
+        return Err(told(CsvImportError { line: None, problem: CsvProblem::TooLarge(limits.max_bytes) }));
+    }
+    let bar = ProgressBar::new(length);
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}") {
         bar.set_style(style);
     }
     bar.set_message(path.display().to_string());
     let result = read(bar.wrap_read(file));
     bar.finish_and_clear();
-    result.map_err(|e| CliError::Other(format!("{}: {e}. {}", path.display(), e.advice())))
+    result.map_err(told)
 }
 
 fn only_store(open: &Open) -> Result<StoreId, CliError> {

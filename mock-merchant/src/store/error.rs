@@ -11,6 +11,14 @@ pub enum StoreError {
     /// The file is not a merchant's database.
     #[error("{0} is not a merchant's database: choose another folder")]
     Foreign(PathBuf),
+    /// The file is a merchant's database that cannot be read.
+    #[error("{0} is damaged: restore it from a copy")]
+    Damaged(PathBuf),
+    /// The file or its folder cannot be written.
+    #[error(
+        "{0} cannot be written: check that folder and files belong to the user that runs this, and are not read-only"
+    )]
+    NotWritable(PathBuf),
     /// The file was written by a newer version.
     #[error("{path} has schema version {found}, this program knows {known}: use a newer version")]
     TooNew {
@@ -52,6 +60,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there is no room for what is to be written.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+
     /// Whether the same request can succeed later without a change.
     pub fn is_passing(&self) -> bool {
         match self {

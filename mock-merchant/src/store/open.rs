@@ -120,6 +120,10 @@ fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), StoreErr
 fn not_a_database(path: &Path, e: rusqlite::Error) -> StoreError {
     match e.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(path.to_owned()),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => StoreError::Damaged(path.to_owned()),
+        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
+            StoreError::NotWritable(path.to_owned())
+        }
         _ => StoreError::Sqlite(e),
     }
 }

@@ -58,6 +58,17 @@ impl<'c> Tx<'c> {
         Ok(self.conn.query_row("PRAGMA data_version", [], |r| r.get(0))?)
     }
 
+    /// Lets the database grow by at most `pages` more pages, as a disk does that is nearly full; `None` lifts the limit. It
+    /// is of this connection, and ends with it (`PRAGMA max_page_count`).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn limit_pages(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        let present: u32 = self.conn.query_row("PRAGMA page_count", [], |r| r.get(0))?;
+        let most = pages.map_or(u32::MAX - 1, |pages| present.saturating_add(pages));
+        Ok(self.conn.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?)
+    }
+
     pub(super) fn wake(&self, device: DeviceId) {
         let mut woken = self.woken.borrow_mut();
         if woken.last() != Some(&device) {

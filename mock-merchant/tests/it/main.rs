@@ -7,3 +7,4 @@ mod openapi;
 mod process;
 mod rows;
 mod tls;
+mod trouble;

@@ -10,18 +10,18 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-struct Process {
+pub struct Process {
     child: Child,
     out: Lines<BufReader<ChildStdout>>,
     url: String,
 }
 
 impl Process {
-    async fn start(data: &Path, args: &[&str]) -> Self {
+    pub async fn start(data: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mock-merchant"))
             .arg("serve")
             .arg("--data")
@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// SIGTERM.
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("stops in time").unwrap();
@@ -47,7 +47,7 @@ impl Process {
     }
 }
 
-fn fails(out: &Output, what: &str) {
+pub fn fails(out: &Output, what: &str) {
     assert!(!out.status.success());
     assert!(text(&out.stderr).contains(what), "{what} in {}", text(&out.stderr));
 }
