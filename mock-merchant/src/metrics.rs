@@ -20,6 +20,8 @@ pub struct Metrics {
     gauges: Family<Labels<2>, Gauge>,
     queue: Gauge,
     bank_calls: Family<Labels<2>, Counter>,
+    exports: Gauge,
+    exported: Counter,
 }
 
 impl Default for Metrics {
@@ -34,6 +36,8 @@ impl Default for Metrics {
             gauges: Family::default(),
             queue: Gauge::default(),
             bank_calls: Family::default(),
+            exports: Gauge::default(),
+            exported: Counter::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -46,6 +50,8 @@ impl Default for Metrics {
             metrics.queue.clone(),
         );
         registry.register("bank_calls", "Calls to the bank by operation and outcome", metrics.bank_calls.clone());
+        registry.register("exports_open", "Exports that are being written", metrics.exports.clone());
+        registry.register("exported_rows", "Rows that exports were written with", metrics.exported.clone());
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -91,6 +97,17 @@ impl Metrics {
     pub fn queued(&self) -> Counted<'_> {
         self.queue.inc();
         Counted(&self.queue)
+    }
+
+    /// Counts an export as open until what is returned is dropped.
+    pub fn export(&self) -> Counted<'_> {
+        self.exports.inc();
+        Counted(&self.exports)
+    }
+
+    /// Counts a row of an export.
+    pub fn exported(&self) {
+        self.exported.inc();
     }
 
     /// All of it as text.

@@ -11,5 +11,6 @@ pub mod message;
 pub mod nonce_guard;
 pub mod order;
 pub mod problem;
+pub mod query;
 pub mod question;
 pub mod request;

@@ -67,6 +67,10 @@ pub struct App {
     pub requests: Semaphore,
     /// Polls that wait.
     pub polls: Semaphore,
+    /// Searches and totals in work.
+    pub questions: Semaphore,
+    /// Exports in work.
+    pub exports: Arc<Semaphore>,
     /// Who waits for which device.
     pub waiters: Arc<Waiters>,
     /// Rates by network address.
@@ -125,6 +129,8 @@ impl App {
             holder: OnceLock::new(),
             requests: Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)),
             polls: Semaphore::new(limits.polls.clamp(1, Semaphore::MAX_PERMITS)),
+            questions: Semaphore::new(limits.questions.clamp(1, Semaphore::MAX_PERMITS)),
+            exports: Arc::new(Semaphore::new(limits.exports.clamp(1, Semaphore::MAX_PERMITS))),
             addresses: Buckets::new(limits.per_address, RATE_KEYS),
             device_rates: Buckets::new(limits.per_device, RATE_KEYS),
             source_rates: Buckets::new(limits.per_source, RATE_KEYS),
@@ -224,7 +230,7 @@ impl App {
     }
 }
 
-async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Refusal> {
     let span = tracing::Span::current();
     match tokio::task::spawn_blocking(move || span.in_scope(f)).await {
         Ok(result) => Ok(result?),

@@ -162,7 +162,7 @@ impl FromRequestParts<Arc<App>> for Source {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let refused =
         || Refusal::new(ProblemCode::Unauthenticated, "Expected one header Authorization: Bearer and a token.");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod auth;
 pub mod body;
+pub mod export;
 pub mod fault;
 pub mod gate;
 pub mod guard;
@@ -11,6 +12,7 @@ pub mod openapi;
 pub mod ops;
 pub mod params;
 pub mod problem;
+pub mod query;
 pub mod sim;
 pub mod staff;
 pub mod terminal;
@@ -57,6 +59,12 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(staff::checks))
         .routes(routes!(staff::check))
         .routes(routes!(staff::decide))
+        .routes(routes!(query::query_orders))
+        .routes(routes!(query::query_payments))
+        .routes(routes!(query::query_totals))
+        .routes(routes!(export::export_orders))
+        .routes(routes!(export::export_payments))
+        .routes(routes!(export::export_totals))
         .routes(routes!(ops::page))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::metrics))

@@ -14,7 +14,7 @@ use walkpay::protocol::problem::ProblemCode;
 use walkpay::{DeviceId, GateGroup, HoldId, StoreId, TripId};
 
 /// The schemes that operations name in `security`.
-const SECURITY: [&str; 3] = ["device_signature", "gate_token", "staff_token"];
+const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "staff_token"];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ const SECURITY: [&str; 3] = ["device_signature", "gate_token", "staff_token"];
         (name = "terminal", description = "Devices of shoppers: enrolment, catalogue, holds, baskets, results"),
         (name = "gate", description = "Gates: spent and revoked exit passes"),
         (name = "staff", description = "Members of staff: checks that wait for a decision"),
+        (name = "query", description = "Payers, service systems and staff: what was ordered and paid"),
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),
@@ -139,7 +140,7 @@ fn problem_responses() -> Value {
 }
 
 fn security_schemes() -> Value {
-    let [device, gate, staff] = SECURITY;
+    let [device, gate, source, staff] = SECURITY;
     json!({
         device: {
             "type": "apiKey", "in": "header", "name": "Signature",
@@ -147,6 +148,7 @@ fn security_schemes() -> Value {
                             over @method, @path, @query, content-digest, content-type and, where there is one, idempotency-key; with created, nonce, keyid and tag."
         },
         gate: { "type": "http", "scheme": "bearer", "description": "A gate token, made with `mock-merchant gate token`." },
+        source: { "type": "http", "scheme": "bearer", "description": "An API key of a service system, made with `mock-merchant source key`." },
         staff: { "type": "http", "scheme": "bearer", "bearerFormat": "JWS", "description": "A staff token, made with `mock-merchant staff token`." }
     })
 }

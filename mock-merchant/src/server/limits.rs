@@ -35,6 +35,14 @@ pub struct Limits {
     pub per_device: Rate,
     /// Requests of one service system; a bulk hand-in is one.
     pub per_source: Rate,
+    /// Searches and totals at one time.
+    pub questions: usize,
+    /// Time that one of them may take.
+    pub question_time: Duration,
+    /// Exports at one time.
+    pub exports: usize,
+    /// Time that one may take, its reader's included: as long holds it a snapshot, which keeps the write-ahead log from being emptied.
+    pub export_time: Duration,
     /// Time that open requests get to end when the server stops.
     pub drain: Duration,
 }
@@ -55,6 +63,10 @@ impl Default for Limits {
             per_address: Rate { per_second: 1_000, burst: 2_000 },
             per_device: Rate { per_second: 50, burst: 200 },
             per_source: Rate { per_second: 500, burst: 1_000 },
+            questions: 16,
+            question_time: Duration::from_secs(20),
+            exports: 4,
+            export_time: Duration::from_secs(300),
             drain: Duration::from_secs(10),
         }
     }

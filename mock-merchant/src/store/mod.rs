@@ -19,6 +19,7 @@ pub mod orders;
 pub mod passes;
 pub mod payments;
 pub mod privacy;
+pub mod query;
 mod read;
 pub mod sources;
 pub mod statement;

@@ -1,16 +1,22 @@
 //! Opening the database: pragmas, migrations, whose it is.
 
 use super::StoreError;
+use crate::failure::{Failure, refuse};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use walkpay::MerchantId;
+use walkpay::protocol::problem::ProblemCode;
 
 /// `WPMT`: what says in the file's header that it is a merchant's (SQLite file format §1.3.9).
 const APPLICATION_ID: i64 = 0x5750_4d54;
 /// Numbered from 1; a change of the schema is a new file, never a change of an old one.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+
+/// After how many steps of SQLite's virtual machine a reader looks whether it is to end: some tens of microseconds.
+const STEPS: i32 = 2_000;
 
 /// Whose database it is to be, and how it is used.
 #[derive(Clone, Debug)]
@@ -154,21 +160,53 @@ impl Readers {
     /// What `f` returned, or a fault.
     pub fn read<T>(
         &self,
-        f: impl FnOnce(&super::Tx<'_>) -> Result<T, crate::failure::Failure>,
-    ) -> Result<T, crate::failure::Failure> {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let conn = match idle {
-            Some(conn) => conn,
-            None => self.connect()?,
-        };
+        f: impl FnOnce(&super::Tx<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let conn = self.take()?;
         let result = super::Tx::read(&conn, f);
+        self.give_back(conn);
+        result
+    }
+
+    /// [`Readers::read`] that ends early: at `deadline`, or as soon as `stop` is set. No snapshot is held longer, so that the
+    /// write-ahead log can be emptied (SQLite, Write-Ahead Logging §6).
+    ///
+    /// # Errors
+    /// What `f` returned; a refusal `unavailable` when it was ended.
+    pub fn read_until<T>(
+        &self,
+        deadline: Instant,
+        stop: Arc<AtomicBool>,
+        f: impl FnOnce(&super::Tx<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut conn = self.take()?;
+        let ended = move || stop.load(Ordering::Relaxed) || Instant::now() >= deadline;
+        conn.progress_handler(STEPS, Some(ended)).map_err(StoreError::from)?;
+        let result = super::Tx::read(&conn, f);
+        conn.progress_handler(0, None::<fn() -> bool>).map_err(StoreError::from)?;
+        self.give_back(conn);
+        match result {
+            Err(Failure::Fault(StoreError::Sqlite(e)))
+                if e.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) =>
+            {
+                Err(refuse(ProblemCode::Unavailable, "this took too long: ask for less at once, by days for example"))
+            }
+            other => other,
+        }
+    }
+
+    fn take(&self) -> Result<Connection, StoreError> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        idle.map_or_else(|| self.connect(), Ok)
+    }
+
+    fn give_back(&self, conn: Connection) {
         if let Ok(mut idle) = self.idle.lock()
             && idle.len() < 16
             && conn.is_autocommit()
         {
             idle.push(conn);
         }
-        result
     }
 
     fn connect(&self) -> Result<Connection, StoreError> {

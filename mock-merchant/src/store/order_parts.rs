@@ -136,5 +136,5 @@ pub fn versions(tx: &Tx<'_>, number: ServiceNumber, after: u64, limit: u32) -> R
 pub fn moved(tx: &Tx<'_>, number: ServiceNumber) -> Result<Vec<(PaymentMethod, Money)>, StoreError> {
     let sql = "SELECT method, currency, sum(CASE WHEN refund IS NULL THEN minor ELSE -minor END) FROM legs
                WHERE number = ?1 AND state = 'succeeded' GROUP BY method, currency ORDER BY method";
-    tx.all(sql, [counted(number.number())], |r| Ok((method_of(r)?, money(r, 1)?)))
+    tx.all(sql, [counted(number.number())], |r| Ok((method_of(r, 0)?, money(r, 1)?)))
 }

@@ -182,11 +182,11 @@ pub fn set_leg(tx: &Tx<'_>, reference: &str, state: LegState) -> Result<(), Stor
 pub fn legs(tx: &Tx<'_>, payment: i64, currency: Currency) -> Result<Vec<Leg>, StoreError> {
     let sql = "SELECT method, minor, reference, state FROM legs WHERE payment = ?1 ORDER BY n";
     tx.all(sql, [payment], |r| {
-        Ok(Leg { method: method_of(r)?, amount: currency.minor(r.get(1)?), reference: r.get(2)?, state: state_of(r)? })
+        Ok(Leg { method: method_of(r, 0)?, amount: currency.minor(r.get(1)?), reference: r.get(2)?, state: state_of(r, 3)? })
     })
 }
 
-fn method_word(method: PaymentMethod) -> &'static str {
+pub(super) fn method_word(method: PaymentMethod) -> &'static str {
     match method {
         PaymentMethod::StoredValue => "stored_value",
         PaymentMethod::Bank => "bank",
@@ -196,8 +196,8 @@ fn method_word(method: PaymentMethod) -> &'static str {
     }
 }
 
-pub(super) fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
-    match r.get_ref(0)?.as_str()? {
+pub(super) fn method_of(r: &Row<'_>, column: usize) -> rusqlite::Result<PaymentMethod> {
+    match r.get_ref(column)?.as_str()? {
         "stored_value" => Ok(PaymentMethod::StoredValue),
         "bank" => Ok(PaymentMethod::Bank),
         "alipay" => Ok(PaymentMethod::Alipay),
@@ -207,7 +207,7 @@ pub(super) fn method_of(r: &Row<'_>) -> rusqlite::Result<PaymentMethod> {
     }
 }
 
-fn leg_word(state: LegState) -> &'static str {
+pub(super) fn leg_word(state: LegState) -> &'static str {
     match state {
         LegState::Pending => "pending",
         LegState::Unknown => "unknown",
@@ -216,8 +216,8 @@ fn leg_word(state: LegState) -> &'static str {
     }
 }
 
-fn state_of(r: &Row<'_>) -> rusqlite::Result<LegState> {
-    match r.get_ref(3)?.as_str()? {
+pub(super) fn state_of(r: &Row<'_>, column: usize) -> rusqlite::Result<LegState> {
+    match r.get_ref(column)?.as_str()? {
         "pending" => Ok(LegState::Pending),
         "unknown" => Ok(LegState::Unknown),
         "succeeded" => Ok(LegState::Succeeded),

@@ -123,6 +123,25 @@ impl<'c> Tx<'c> {
         note_scan(&statement, sql);
         Ok(rows)
     }
+
+    /// Rows one by one, until there are no more or `f` says `false`.
+    pub(super) fn each(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut f: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            if !f(row)? {
+                break;
+            }
+        }
+        drop(rows);
+        note_scan(&statement, sql);
+        Ok(())
+    }
 }
 
 fn once(conn: &Connection, sql: &str) -> Result<(), StoreError> {

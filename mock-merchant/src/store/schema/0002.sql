@@ -92,6 +92,8 @@ CREATE INDEX orders_of_source ON orders (source, number);
 CREATE INDEX orders_by_state ON orders (state, number);
 CREATE INDEX orders_on_slip ON orders (slip) WHERE slip IS NOT NULL;
 CREATE INDEX orders_waking ON orders (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX orders_by_arose ON orders (arose_at);
+CREATE INDEX orders_by_total ON orders (currency, total);
 CREATE INDEX order_texts_by_case_name ON order_texts (case_name, number) WHERE case_name <> '';
 
 -- Fee lines: `minor` is quantity × unit price, tax included; `tax_minor` is the tax in it.
@@ -238,13 +240,19 @@ INSERT INTO legs_2 (number, payment, n, method, currency, minor, reference, stat
   FROM legs l JOIN payments p USING (payment);
 DROP TABLE legs;
 ALTER TABLE legs_2 RENAME TO legs;
-CREATE INDEX legs_of_order ON legs (number);
+CREATE INDEX legs_of_order ON legs (number, state, method, currency, refund, minor, business_date);
 CREATE INDEX legs_of_payment ON legs (payment) WHERE payment IS NOT NULL;
 CREATE INDEX legs_of_pay ON legs (pay) WHERE pay IS NOT NULL;
 CREATE INDEX legs_of_refund ON legs (refund) WHERE refund IS NOT NULL;
 CREATE INDEX legs_of_leg ON legs (of_leg) WHERE of_leg IS NOT NULL;
 CREATE INDEX legs_by_reference ON legs (reference);
-CREATE INDEX legs_by_day ON legs (business_date) WHERE business_date IS NOT NULL;
+-- Totals are answered from these alone: what has succeeded and is posted, and which order it is of.
+CREATE INDEX legs_by_day ON legs (business_date, method, currency, refund, minor, number)
+  WHERE state = 'succeeded' AND business_date IS NOT NULL;
+CREATE INDEX legs_by_method ON legs (method, currency, refund, minor, number, business_date)
+  WHERE state = 'succeeded' AND business_date IS NOT NULL;
+CREATE INDEX legs_by_time ON legs (posted_at) WHERE posted_at IS NOT NULL;
+CREATE INDEX legs_by_amount ON legs (currency, minor);
 
 -- What a channel is asked: durable jobs with leases, as `bank_calls`.
 CREATE TABLE channel_calls (
@@ -286,6 +294,9 @@ CREATE TABLE channel_receipts (
   UNIQUE (method, trade)
 );
 CREATE INDEX channel_receipts_of_pay ON channel_receipts (pay);
+CREATE INDEX channel_receipts_by_time ON channel_receipts (received_at);
+CREATE INDEX statement_entries_by_time ON statement_entries (booked_at);
+CREATE INDEX statement_entries_by_reference ON statement_entries (reference);
 CREATE TABLE refunds (
   refund INTEGER PRIMARY KEY,
   merchant INTEGER NOT NULL,
