@@ -19,6 +19,7 @@ mod roles;
 mod scan;
 mod service;
 mod shop;
+mod totals;
 
 use effort::Effort;
 use goods::Goods;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
 
 /// Everything that is measured, in the order of the report.
 fn measures() -> Vec<Measure> {
-    [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES].concat()
+    [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES, totals::MEASURES].concat()
 }
 
 fn bench(request: &effort::Request) -> Outcome<()> {

@@ -6,7 +6,7 @@ use crate::measure::Outcome;
 use crate::process::wait_for_the_end;
 use crate::service::DEVICES;
 use crate::shop::{admin, code, stock, store};
-use mock_merchant::domain::{self, AdminCommand, NewUser};
+use mock_merchant::domain::{self, AdminCommand, Answer, NewUser};
 use mock_merchant::server::{Config, Limits, Rate, Server};
 use std::env;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ pub fn play(role: &str) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match role {
         "merchant" => runtime.block_on(merchant(data, &Goods::again(&given("ARTICLES")?, &given("GOODS")?)?)),
+        "books" => runtime.block_on(books(data)),
         "bare" => runtime.block_on(bare::serve(&data, DEVICES)),
         "terminal" => runtime.block_on(terminal(&data.display().to_string(), &given("CODE")?, &given("SCANS")?)),
         other => Err(format!("there is no role {other}").into()),
@@ -63,6 +64,17 @@ async fn merchant(data: PathBuf, goods: &Goods) -> Outcome<()> {
         println!("code {}", code(&merchant, &user).await?);
     }
     println!("listening {}", merchant.url);
+    tokio::task::spawn_blocking(wait_for_the_end).await??;
+    merchant.shutdown().await;
+    Ok(())
+}
+
+/// A merchant whose books are asked about.
+async fn books(data: PathBuf) -> Outcome<()> {
+    let merchant = Server::start(Config { demo: true, ..Config::new(data) }).await?;
+    let command = AdminCommand::NewStaffToken { store_id: store()?, staff_id: "bench".to_owned(), hours: 8 };
+    let Answer::StaffToken(token) = admin(&merchant, command).await? else { return Err("no staff token".into()) };
+    println!("token {token}\nlistening {}", merchant.url);
     tokio::task::spawn_blocking(wait_for_the_end).await??;
     merchant.shutdown().await;
     Ok(())

@@ -62,6 +62,7 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(query::query_orders))
         .routes(routes!(query::query_payments))
         .routes(routes!(query::query_totals))
+        .routes(routes!(query::query_reconciliation))
         .routes(routes!(export::export_orders))
         .routes(routes!(export::export_payments))
         .routes(routes!(export::export_totals))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use utoipa::OpenApi;
 use walkpay::protocol::message::Problem;
 use walkpay::protocol::problem::ProblemCode;
-use walkpay::{DeviceId, GateGroup, HoldId, StoreId, TripId};
+use walkpay::{DeviceId, GateGroup, HoldId, SourceId, StoreId, TripId};
 
 /// The schemes that operations name in `security`.
 const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "staff_token"];
@@ -33,7 +33,7 @@ const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "st
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),
-    components(schemas(Problem, DeviceId, GateGroup, HoldId, StoreId, TripId)),
+    components(schemas(Problem, DeviceId, GateGroup, HoldId, SourceId, StoreId, TripId)),
 )]
 struct Base;
 

@@ -6,6 +6,7 @@ use super::app::blocking;
 use super::auth::{SignedEmpty, Source, bearer};
 use super::params::Query;
 use super::problem::Refusal;
+use crate::domain::reconciliation::{Reconciliation, reconcile};
 use crate::domain::{self, Caller, Filters, Question, groups};
 use crate::failure::Failure;
 use crate::store::Tx;
@@ -189,6 +190,33 @@ pub async fn query_totals(
     Ok(private(look_up(&app, answer).await?))
 }
 
+/// Which day.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OnDay {
+    /// The business day.
+    #[param(format = Date, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-01-31")]
+    day: String,
+    /// Whose midnights bound it for receipts and statements; by default those of the first store.
+    #[param(max_length = 64, example = "Europe/Berlin")]
+    time_zone: Option<String>,
+}
+
+/// A day of the ledger beside what channels and bank say of it, with every difference. For staff.
+#[utoipa::path(get, path = "/query/v1/reconciliation", operation_id = "query_reconciliation", tag = "query", params(OnDay),
+    security(("staff_token" = [])),
+    responses((status = 200, description = "No differences: all agrees", body = Reconciliation),
+        (status = 422, description = "`invalid_value`")))]
+pub async fn query_reconciliation(
+    State(app): State<Arc<App>>,
+    Query(OnDay { day, time_zone }): Query<OnDay>,
+    Asker(caller): Asker,
+) -> Result<Response, Refusal> {
+    let answer = move |tx: &Tx<'_>| reconcile(tx, &caller, &day, time_zone.as_deref());
+    Ok(private(look_up(&app, answer).await?))
+}
+
 /// Set when it is dropped: nobody waits for the answer any more.
 #[derive(Default)]
 pub(super) struct StopOnDrop(pub Arc<AtomicBool>);
@@ -223,6 +251,6 @@ fn page(limit: Option<usize>) -> Result<usize, Refusal> {
     }
 }
 
-pub(super) fn private(answer: impl serde::Serialize) -> Response {
+fn private(answer: impl serde::Serialize) -> Response {
     ([(CACHE_CONTROL, "no-store")], Json(answer)).into_response()
 }

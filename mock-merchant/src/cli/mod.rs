@@ -3,6 +3,7 @@
 mod catalogue;
 mod device;
 mod folder;
+mod query;
 mod serve;
 mod staff;
 mod store;
@@ -90,6 +91,9 @@ enum Command {
     /// Exit passes.
     #[command(subcommand)]
     Pass(staff::Pass),
+    /// What was ordered and paid: lists, totals, files, the daily comparison with channels and bank.
+    #[command(subcommand)]
+    Query(query::Query),
     /// Say what became of a trip's money, as JSON.
     Trip {
         /// The trip.
@@ -134,6 +138,10 @@ Examples:
     mock-merchant --data shop enrolment-code ann
     mock-merchant --data shop device list ann
     mock-merchant --data shop device confirm DEVICE --bank-pin 2468
+
+  What was paid yesterday by which method, and whether bank and channels agree:
+    mock-merchant --data shop query totals --group-by method --day-from 2026-01-30 --day-to 2026-01-30
+    mock-merchant --data shop query reconcile 2026-01-30
 
   Decide a check:
     mock-merchant --data shop staff list berlin-1
@@ -188,6 +196,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Gate(gate) => gate.run(common)?,
         Command::Keys(keys) => keys.run(common)?,
         Command::Pass(pass) => pass.run(common)?,
+        Command::Query(query) => return query.run(common),
         Command::Trip { trip } => staff::trip(common, trip)?,
         Command::Check => return store::check(common),
         Command::Faults => print!("{}", sim::markdown()),

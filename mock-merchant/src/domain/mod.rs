@@ -19,6 +19,7 @@ mod handle;
 mod holds;
 pub mod once;
 mod questions;
+pub mod reconciliation;
 pub mod service;
 mod staff;
 mod statement;

@@ -323,10 +323,7 @@ fn text(text: &Option<String>) -> Result<Option<String>, Failure> {
 }
 
 /// A day as `business_date` has it.
-///
-/// # Errors
-/// [`Failure::Refused`] with `invalid_value`.
-pub(super) fn day(text: &Option<String>) -> Result<Option<String>, Failure> {
+fn day(text: &Option<String>) -> Result<Option<String>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let parsed = Some(text).filter(|t| t.len() == 10).and_then(|t| t.parse::<jiff::civil::Date>().ok());
     let day = parsed.filter(|d| d.to_string() == *text);

@@ -119,6 +119,15 @@ const ALWAYS: &[(&str, &str)] = &[
                  OR t.kind = 'apply_late' AND a.name = 'suspense'))",
     ),
     (
+        "totals equal the ledger",
+        "SELECT currency || ': ' || sum(legs) || ' by totals, ' || sum(ledger) || ' by the ledger' FROM
+           (SELECT currency, sum(CASE WHEN refund IS NULL THEN minor ELSE -minor END) AS legs, 0 AS ledger FROM legs
+              WHERE state = 'succeeded' AND business_date IS NOT NULL GROUP BY currency
+            UNION ALL SELECT a.currency, 0, sum(p.minor) FROM accounts a JOIN postings p USING (account)
+              WHERE a.name GLOB 'sales:*' OR a.name GLOB 'receivable:*' GROUP BY a.currency)
+         GROUP BY currency HAVING sum(legs) <> sum(ledger)",
+    ),
+    (
         "an order is paid when nothing is due and its debit, if it has one, is closed",
         "SELECT 'order ' || o.number FROM orders o LEFT JOIN payments p USING (number)
          WHERE (o.state IN ('paid', 'partly_refunded', 'refunded')) <> (o.due = 0 AND ifnull(p.state, 'closed') = 'closed')

@@ -20,6 +20,7 @@ pub mod passes;
 pub mod payments;
 pub mod privacy;
 pub mod query;
+pub mod reconcile;
 mod read;
 pub mod sources;
 pub mod statement;

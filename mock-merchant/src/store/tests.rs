@@ -109,6 +109,11 @@ fn invariants_notice_what_is_wrong() {
     damage("UPDATE accounts SET reserved = 5", "open reservations");
     damage("UPDATE devices SET last_seq = last_seq + 1", "no gaps");
     damage("UPDATE accounts SET reserved = 501 WHERE floor = 0", "below its limit");
+    damage(
+        "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state, business_date)
+         VALUES (1, 1, 1, 'bank', 'EUR', 5, 'x', 'succeeded', '2026-01-31')",
+        "totals equal the ledger",
+    );
 }
 
 #[tokio::test]

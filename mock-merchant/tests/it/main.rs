@@ -5,6 +5,7 @@ mod client;
 mod http;
 mod openapi;
 mod process;
+mod queries;
 mod rows;
 mod tls;
 mod trouble;
