@@ -20,6 +20,7 @@ GROUPS = {
     "terminal": "^/(terminal/|[^/]*$)",
     "gate": "^/gate/",
     "staff": "^/staff/",
+    "query": "^/query/",
     "simulation": "^/sim/",
 }
 # From the program, not from the server: schemathesis leaves out the operation that it has the document from.
