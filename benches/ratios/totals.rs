@@ -87,7 +87,10 @@ fn run(_: &Arc<Goods>, effort: &Effort) -> Outcome<Found> {
     let (bytes, time) = export(address, &token)?;
     facts.push(("peak memory of that merchant before any question".to_owned(), mebibytes(before)));
     facts.push(("peak memory after the totals".to_owned(), mebibytes(after)));
-    facts.push((format!("peak memory after an export of {} as CSV in {time:.1?}", mebibytes(Some(bytes))), mebibytes(merchant.peak_memory())));
+    facts.push((
+        format!("peak memory after an export of {} as CSV in {time:.1?}", mebibytes(Some(bytes))),
+        mebibytes(merchant.peak_memory()),
+    ));
     merchant.end()?;
     Ok(Found { pairs, facts })
 }

@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-
 use walkpay::protocol::query::{QueriedOrder, QueriedPayment, TotalsGroup};
 use walkpay::{Money, Timestamp};
 

@@ -167,7 +167,8 @@ impl Sheet {
                 return false;
             }
             written += 1;
-            let wrote = encoder.row(&row, &mut buffer).map_err(std::io::Error::from).and_then(|()| out.write_all(&buffer));
+            let wrote =
+                encoder.row(&row, &mut buffer).map_err(std::io::Error::from).and_then(|()| out.write_all(&buffer));
             buffer.clear();
             trouble = wrote.err();
             trouble.is_none()

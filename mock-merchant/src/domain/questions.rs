@@ -369,7 +369,9 @@ fn unsayable(group: &TotalsGroup) -> bool {
 }
 
 fn above() -> Failure {
-    invalid("a sum is above what an amount can be (10^15 - 1 smallest units): ask for less at once, by days for example")
+    invalid(
+        "a sum is above what an amount can be (10^15 - 1 smallest units): ask for less at once, by days for example",
+    )
 }
 
 fn overflow(e: StoreError) -> Failure {

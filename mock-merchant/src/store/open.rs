@@ -158,10 +158,7 @@ impl Readers {
     ///
     /// # Errors
     /// What `f` returned, or a fault.
-    pub fn read<T>(
-        &self,
-        f: impl FnOnce(&super::Tx<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub fn read<T>(&self, f: impl FnOnce(&super::Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let conn = self.take()?;
         let result = super::Tx::read(&conn, f);
         self.give_back(conn);

@@ -182,7 +182,12 @@ pub fn set_leg(tx: &Tx<'_>, reference: &str, state: LegState) -> Result<(), Stor
 pub fn legs(tx: &Tx<'_>, payment: i64, currency: Currency) -> Result<Vec<Leg>, StoreError> {
     let sql = "SELECT method, minor, reference, state FROM legs WHERE payment = ?1 ORDER BY n";
     tx.all(sql, [payment], |r| {
-        Ok(Leg { method: method_of(r, 0)?, amount: currency.minor(r.get(1)?), reference: r.get(2)?, state: state_of(r, 3)? })
+        Ok(Leg {
+            method: method_of(r, 0)?,
+            amount: currency.minor(r.get(1)?),
+            reference: r.get(2)?,
+            state: state_of(r, 3)?,
+        })
     })
 }
 

@@ -187,7 +187,9 @@ async fn b30_shows_a_service_system_its_own_only() {
     let found: QueriedOrders = ask(&shop, "sk_delivery", "/query/v1/orders").await;
     assert_eq!((found.orders.len(), found.orders.iter().all(|o| o.source == "delivery")), (5, true));
     for key in ["sk_repairs", "sk_demo"] {
-        for query in [String::new(), format!("?number={}", bob.debit.service_number), "?number=000000000000003".to_owned()] {
+        for query in
+            [String::new(), format!("?number={}", bob.debit.service_number), "?number=000000000000003".to_owned()]
+        {
             let found: QueriedOrders = ask(&shop, key, &format!("/query/v1/orders{query}")).await;
             assert!(found.orders.is_empty(), "{key} {query}");
             let found: QueriedPayments = ask(&shop, key, &format!("/query/v1/payments{query}")).await;
@@ -196,7 +198,11 @@ async fn b30_shows_a_service_system_its_own_only() {
             assert!(found.groups.is_empty(), "{key} {query}");
         }
     }
-    for path in ["/query/v1/orders?source=delivery", "/query/v1/totals?source=delivery", "/query/v1/reconciliation?day=2026-01-31"] {
+    for path in [
+        "/query/v1/orders?source=delivery",
+        "/query/v1/totals?source=delivery",
+        "/query/v1/reconciliation?day=2026-01-31",
+    ] {
         assert_eq!(problem_of(send(&shop, "sk_repairs", path).await).await, (403, "forbidden".to_owned()), "{path}");
     }
     for path in ["/query/v1/orders", "/query/v1/payments", "/query/v1/totals", "/query/v1/exports/totals"] {
@@ -216,8 +222,7 @@ async fn b31_totals_by_method() {
         let minors: Vec<i64> = legs.map(|l| l.amount.minor).collect();
         (method, minors.iter().sum::<i64>(), minors.len() as u64)
     };
-    let found: Vec<_> =
-        totals.groups.iter().map(|g| (g.method.unwrap(), g.paid.minor, g.payments)).collect();
+    let found: Vec<_> = totals.groups.iter().map(|g| (g.method.unwrap(), g.paid.minor, g.payments)).collect();
     assert_eq!(found, [told(PaymentMethod::Bank), told(PaymentMethod::StoredValue)], "as every debit result said");
     assert!(totals.groups.iter().all(|g| g.refunds == 0 && g.net == g.paid && g.currency.code() == "EUR"));
     // The command line says the same.
@@ -239,11 +244,16 @@ async fn b31_totals_by_method() {
     };
     let compared = tokio::time::timeout(DEADLINE, agrees).await.unwrap();
     let bank = compared["methods"].as_array().unwrap().iter().find(|m| m["method"] == "bank").unwrap();
-    assert_eq!((&bank["paid"], &bank["paid"]), (&bank["received"], &serde_json::to_value(totals.groups[0].paid).unwrap()));
+    assert_eq!(
+        (&bank["paid"], &bank["paid"]),
+        (&bank["received"], &serde_json::to_value(totals.groups[0].paid).unwrap())
+    );
     // An entry that the ledger knows nothing of, and one that has another amount, are differences.
     let conn = book(&shop);
-    conn.execute_batch("UPDATE statement_entries SET minor = minor + 1 WHERE seq = (SELECT min(seq) FROM statement_entries)")
-        .unwrap();
+    conn.execute_batch(
+        "UPDATE statement_entries SET minor = minor + 1 WHERE seq = (SELECT min(seq) FROM statement_entries)",
+    )
+    .unwrap();
     let compared: Value = ask(&shop, &token, &path).await;
     assert_eq!(compared["differences"][0]["kind"], "not_booked", "{compared}");
     let out = shop.cli(&["query", "reconcile", &day]);
@@ -278,7 +288,9 @@ async fn b32_totals_by_case_over_all_systems() {
         )
         .unwrap();
     let sum = alice.debit.total.minor + bob.debit.total.minor;
-    for query in ["case_number=C-1", "case_name=Kitchen%20100%25", "case_name_prefix=Kitchen%20100%25", "case_name_prefix=Kit"] {
+    for query in
+        ["case_number=C-1", "case_name=Kitchen%20100%25", "case_name_prefix=Kitchen%20100%25", "case_name_prefix=Kit"]
+    {
         let found: Totals = ask(&shop, &token, &format!("/query/v1/totals?{query}")).await;
         assert_eq!((found.groups.len(), found.groups[0].paid.minor), (1, sum), "{query}");
         let path = format!("/query/v1/totals?group_by=source,case&{query}");
@@ -286,7 +298,13 @@ async fn b32_totals_by_case_over_all_systems() {
         let sources: Vec<_> = found.groups.iter().map(|g| g.source.as_deref().unwrap()).collect();
         assert_eq!(sources, ["delivery", "repairs"]);
     }
-    for query in ["case_name=kitchen%20100%25", "case_name_prefix=%25", "case_name_prefix=K%25", "case_name_prefix=_", "case_name_prefix=*"] {
+    for query in [
+        "case_name=kitchen%20100%25",
+        "case_name_prefix=%25",
+        "case_name_prefix=K%25",
+        "case_name_prefix=_",
+        "case_name_prefix=*",
+    ] {
         let found: Totals = ask(&shop, &token, &format!("/query/v1/totals?{query}")).await;
         assert_eq!(found.groups, [], "{query}");
     }
@@ -393,7 +411,8 @@ async fn exports_are_whole_and_harmless_in_a_spreadsheet() {
     }
     // The same rows as lines of JSON and as an array, as they are.
     let lines = send(&shop, &token, "/query/v1/exports/orders?source=delivery&format=ndjson").await;
-    let lines: Vec<QueriedOrder> = lines.text().await.unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<QueriedOrder> =
+        lines.text().await.unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let array: Vec<QueriedOrder> = ask(&shop, &token, "/query/v1/exports/orders?source=delivery&format=json").await;
     assert_eq!(lines, array);
     assert_eq!(array.iter().map(|o| o.case_name.as_str()).collect::<Vec<_>>(), bad);

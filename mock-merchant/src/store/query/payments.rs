@@ -1,9 +1,9 @@
 //! Payments and refunds that meet a filter.
 
+use super::super::orders::OrderState;
 use super::super::payments::{leg_word, method_of, state_of};
 use super::super::read::{counted, optional_time, parsed};
 use super::filter::{Filter, Scope};
-use super::super::orders::OrderState;
 use super::orders::number;
 use super::sql::Sql;
 use super::{super::StoreError, super::Tx};
@@ -80,8 +80,7 @@ fn read(r: &Row<'_>) -> rusqlite::Result<QueriedPayment> {
         state: state_of(r, 9)?,
         amount: currency.minor(r.get(11)?),
         reference: r.get(12)?,
-        slip_number: slip
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(13, Type::Integer, Box::new(e)))?,
+        slip_number: slip.map_err(|e| rusqlite::Error::FromSqlConversionFailure(13, Type::Integer, Box::new(e)))?,
         business_day: r.get(14)?,
         posted_at: optional_time(r, 15)?,
     })

@@ -136,7 +136,8 @@ struct Wanted {
 
 fn wanted() -> impl Strategy<Value = Wanted> {
     let some = |n: usize| proptest::option::weighted(0.25, 0..n);
-    let prefix = proptest::option::weighted(0.3, proptest::sample::select(vec!["K", "Kit", "Kit%", "Kit_", "k", "_", "%", "*"]));
+    let prefix =
+        proptest::option::weighted(0.3, proptest::sample::select(vec!["K", "Kit", "Kit%", "Kit_", "k", "_", "%", "*"]));
     (some(3), some(4), some(3), prefix, some(2), some(4), some(2), some(3)).prop_map(
         |(source, state, case, prefix, payer, method, currency, day_from)| Wanted {
             source,
@@ -347,7 +348,9 @@ fn forged_cursors_and_impossible_questions_are_refused() {
         if cursor != payments {
             refused(ask(&w, &Filters::default(), |tx, q| q.payments(tx, Some(cursor), 5)).map(drop));
         }
-        refused(ask(&w, &Filters::default(), |tx, q| q.totals(tx, &groups("source").unwrap(), Some(cursor), 5)).map(drop));
+        refused(
+            ask(&w, &Filters::default(), |tx, q| q.totals(tx, &groups("source").unwrap(), Some(cursor), 5)).map(drop),
+        );
     }
     let text = |t: &str| Some(t.to_owned());
     let none = Filters::default;

@@ -137,7 +137,9 @@ fn read(r: &Row<'_>, by: &[Group]) -> rusqlite::Result<TotalsGroup> {
     Ok(TotalsGroup {
         method: place(Group::Method).map(|n| method_of(r, n)).transpose()?,
         source: text(Group::Source)?,
-        state: place(Group::State).map(|n| Ok::<_, rusqlite::Error>(r.get::<_, OrderState>(n)?.status())).transpose()?,
+        state: place(Group::State)
+            .map(|n| Ok::<_, rusqlite::Error>(r.get::<_, OrderState>(n)?.status()))
+            .transpose()?,
         case_number: text(Group::Case)?,
         business_day: text(Group::BusinessDay)?,
         currency,
