@@ -19,7 +19,7 @@ use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::exit_pass::{presentation_input, presentation_text, verify_presentation};
 use walkpay::protocol::jws::{Document, peek};
 use walkpay::protocol::message::*;
-use walkpay::{DeviceId, Money, StoreId, Sub, Timestamp, WalkpayError};
+use walkpay::{DeviceId, GateGroup, Money, PassId, StoreId, Sub, Timestamp, WalkpayError};
 
 async fn new_code(shop: &Shop, user: &str) -> EnrolmentCode {
     EnrolmentCode::parse(&shop.code(user).await).unwrap()
@@ -344,11 +344,13 @@ async fn enrolment_codes_nonces_and_proofs_work_once_and_for_one_device() {
     let stolen = with(&|r| r.consent_proof = forged(&proof, &thief, &consent_key));
     let mut moved = proof.clone();
     moved.device_id = DeviceId::new(now(), random());
+    let two_stories = with(&|r| r.consent_proof = consent_key.jws(&moved));
     let elsewhere = with(&|r| {
         r.request_proof = request_key.jws(&moved);
         r.consent_proof = consent_key.jws(&moved);
     });
     assert_eq!(problem(&swapped).await, "document_invalid");
+    assert_eq!(problem(&two_stories).await, "document_mismatch");
     assert_eq!(problem(&stolen).await, "document_invalid");
     assert_eq!(problem(&elsewhere).await, "document_mismatch");
     let guessed = EnrolmentCode::new(code.merchant_id.clone(), "0000000000000000", code.root_kid.as_str(), &code.url);
@@ -399,6 +401,14 @@ async fn an_exit_pass_opens_its_own_gates_once_and_only_when_shown() {
     assert_eq!(check(&shown(&hand.request_key, at), at.plus(Duration::from_secs(70))), "step", "a screenshot");
     assert_eq!(check(&shown(&hand.consent_key, at), at), "kid", "another key");
     assert_eq!(check(&shown(&hand.request_key, pass.exp), pass.exp), "expired");
+    let of_another = ExitPass { jti: PassId::new(at, random()), ..pass.clone() };
+    let key = &hand.request_key;
+    let input = presentation_input(&of_another, key.algorithm(), &key.kid(), at).unwrap();
+    let glued = presentation_text(&pass_jws, &input, &key.sign(input.as_bytes()));
+    assert_eq!(check(&glued, at), "jti", "a presentation of another pass");
+    let elsewhere = GateGroup::parse("elsewhere").unwrap();
+    let there = verify_presentation(&shown(key, at), &keys, &merchant, &elsewhere, at).unwrap_err();
+    assert!(matches!(there, WalkpayError::Untrusted { check, .. } if check == "gate_group"));
 
     // Two gates that cannot talk to each other take it in; the merchant tells that one of them was the second.
     let token = match shop.admin(AdminCommand::NewGateKey(group.clone())).await {
