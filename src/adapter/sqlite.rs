@@ -1,6 +1,7 @@
 //! How SQLite files are opened: numbered migrations, durability, and errors that say what to do.
 
 use crate::error::{StorageProblem, WalkpayError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
 
@@ -42,6 +43,8 @@ pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Conn
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(fail)?;
     db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
+    // Statements keep their plan whatever is bound to them: otherwise SQLite compiles one with a `LIMIT ?` anew each time.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fail)?;
     let version = identify(&db, schema)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
     db.pragma_update(None, "synchronous", durability.pragma()).map_err(fail)?;

@@ -67,6 +67,10 @@ impl Terminal {
         public(&self.consent)
     }
 
+    pub fn request(&self) -> &SigningKey {
+        &self.request
+    }
+
     pub fn consent(&self) -> &SigningKey {
         &self.consent
     }

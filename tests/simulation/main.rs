@@ -1,4 +1,4 @@
-//! Terminals, merchant and bank in one thread, with everything going wrong that can: the code that ships, decided by a seed.
+//! Terminals, gates, merchant and bank in one thread, with everything going wrong that can: the code that ships, decided by a seed.
 //!
 //! `WALKPAY_SIM_SEEDS=20000 cargo test --test simulation` runs more seeds, `WALKPAY_SIM_SEED=17 …` replays one.
 
@@ -22,9 +22,11 @@ pub enum Mutation {
     NewBankReference,
     /// A merchant that takes no notice of debits that the bank had refused before.
     LateSuccessDropped,
+    /// A gate that is started on an empty memory.
+    GateForgets,
 }
 
-const STEPS: usize = 260;
+const STEPS: usize = 285;
 
 fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
     let mut world = World::new(seed, mutation)?;
@@ -83,6 +85,7 @@ fn every_planted_bug_is_caught() {
         Mutation::DoubleRelease,
         Mutation::NewBankReference,
         Mutation::LateSuccessDropped,
+        Mutation::GateForgets,
     ] {
         let caught = first_failure(0..400, Some(mutation));
         assert!(caught.is_some(), "{mutation:?} was not noticed in 400 seeds");

@@ -10,11 +10,8 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use walkpay::protocol::message::{Revocations, SpentPass, SpentPasses};
+use walkpay::protocol::message::{Revocations, SpentList, SpentPasses};
 use walkpay::{GateGroup, PassId};
-
-/// The most passes in one upload.
-const MAX_PASSES: usize = 1_000;
 
 /// What came of an upload.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -24,16 +21,6 @@ pub struct SpentAnswer {
     new: u64,
     /// Those that had been taken before, by whichever gate.
     repeated: Vec<PassId>,
-}
-
-/// What a gate group has taken in.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct SpentPage {
-    /// At most 1,000, in the order in which the merchant heard of them.
-    passes: Vec<SpentPass>,
-    /// To be given as `after` next time.
-    #[schema(example = 1)]
-    cursor: u64,
 }
 
 /// Where a list goes on.
@@ -79,10 +66,6 @@ pub async fn spend_passes(
     Path(group): Path<GateGroup>,
     Body(passes): Body<SpentPasses>,
 ) -> Result<Json<SpentAnswer>, Refusal> {
-    if passes.passes.len() > MAX_PASSES {
-        let code = walkpay::protocol::problem::ProblemCode::InvalidValue;
-        return Err(Refusal::new(code, format!("At most {MAX_PASSES} passes at once.")));
-    }
     match app.execute(own, Command::SpendPasses { group, passes }).await? {
         Answer::Spent { new, repeated } => Ok(Json(SpentAnswer { new, repeated })),
         _ => Err(unexpected()),
@@ -93,7 +76,7 @@ pub async fn spend_passes(
 #[utoipa::path(get, path = "/gate/v1/groups/{group}/passes", operation_id = "spent_passes", tag = "gate",
     params(("group" = GateGroup, Path, description = "The gates that share a list"), After),
     security(("gate_token" = [])),
-    responses((status = 200, description = "In the order in which the merchant heard of them", body = SpentPage,
+    responses((status = 200, description = "In the order in which the merchant heard of them", body = SpentList,
         links(("next" = (operation_id = "spent_passes", parameters(("after" = "$response.body#/cursor")))))),
         (status = 422, description = "`invalid_value`")))]
 pub async fn spent_passes(
@@ -101,9 +84,9 @@ pub async fn spent_passes(
     Gate(own): Gate,
     Path(group): Path<GateGroup>,
     Query(After { after }): Query<After>,
-) -> Result<Json<SpentPage>, Refusal> {
+) -> Result<Json<SpentList>, Refusal> {
     match app.ask(own, Ask::SpentSince { group, after: bounded(after)? }).await? {
-        Answer::SpentSince(list) => Ok(Json(SpentPage { passes: list.passes, cursor: list.cursor })),
+        Answer::SpentSince(list) => Ok(Json(list)),
         _ => Err(unexpected()),
     }
 }

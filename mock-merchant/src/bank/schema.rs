@@ -1,6 +1,7 @@
 //! The bank's file: how it is opened, and its numbered migrations.
 
 use super::book::BankError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -172,6 +173,8 @@ pub(super) fn in_memory() -> Result<Connection, BankError> {
 pub(super) fn prepare(mut db: Connection, whose: &str) -> Result<Connection, BankError> {
     let failed = |e: rusqlite::Error| BankError::sqlite(&e, whose);
     db.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+    // Statements keep their plan whatever is bound to them.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     let id: i64 = db.query_row("PRAGMA application_id", [], |r| r.get(0)).map_err(failed)?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(failed)?;
     if id != APPLICATION_ID && (id != 0 || tables != 0) {

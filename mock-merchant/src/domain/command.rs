@@ -345,15 +345,6 @@ pub enum Answer {
     Trip(TripReport),
 }
 
-/// What a gate group has taken in, in the order in which the merchant heard of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SpentList {
-    /// At most 1,000.
-    pub passes: Vec<SpentPass>,
-    /// To be given as `after` next time.
-    pub cursor: u64,
-}
-
 /// An attempt that staff must look at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {

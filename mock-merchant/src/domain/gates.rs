@@ -1,10 +1,10 @@
 //! Gates: what was spent, what was taken back.
 
-use super::{Answer, Caller, Ctx, SpentList};
+use super::{Answer, Caller, Ctx};
 use crate::failure::{Failure, refuse};
 use crate::store::{Tx, passes};
 use walkpay::GateGroup;
-use walkpay::protocol::message::{Revocations, SpentPasses};
+use walkpay::protocol::message::{Revocations, SpentList, SpentPasses};
 use walkpay::protocol::problem::ProblemCode;
 
 /// The most passes in one message.

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::failure::{Failure, refuse};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +71,7 @@ fn prepare(conn: &Connection, path: &Path, identity: &Identity) -> Result<(), St
 
 fn pragmas(conn: &Connection) -> Result<(), StoreError> {
     conn.busy_timeout(Duration::from_secs(10))?;
+    plan_once(conn)?;
     conn.set_prepared_statement_cache_capacity(256);
     conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     conn.execute_batch(
@@ -77,6 +79,12 @@ fn pragmas(conn: &Connection) -> Result<(), StoreError> {
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;",
     )?;
+    Ok(())
+}
+
+/// Statements keep their plan whatever is bound to them: otherwise SQLite compiles one with a `LIMIT ?` anew each time.
+fn plan_once(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
@@ -210,6 +218,7 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&self.path, flags)?;
         conn.busy_timeout(Duration::from_secs(10))?;
+        plan_once(&conn)?;
         conn.set_prepared_statement_cache_capacity(128);
         conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
         Ok(conn)

@@ -46,6 +46,21 @@ fn every_connection_syncs_fully() {
 }
 
 #[test]
+fn a_statement_is_compiled_once_whatever_is_bound_to_it() {
+    let (_folder, path, conn) = database();
+    let compiled_again = |conn: &Connection| {
+        let mut statement =
+            conn.prepare("SELECT trip FROM trips WHERE state = 'open' ORDER BY last_sign LIMIT ?1").unwrap();
+        for limit in 1..4 {
+            assert!(!statement.exists([limit]).unwrap());
+        }
+        statement.get_status(rusqlite::StatementStatus::RePrepare)
+    };
+    assert_eq!(compiled_again(&conn), 0);
+    assert_eq!(Readers::new(path).read(|tx| Ok(compiled_again(tx.conn()))).unwrap(), 0);
+}
+
+#[test]
 fn a_database_is_opened_only_by_whom_it_belongs_to() {
     let (folder, path, conn) = database();
     drop(conn);

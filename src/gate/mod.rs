@@ -1,7 +1,12 @@
 //! A gate: checks exit passes without a network, spends each once, and keeps up with its merchant when it can (A11).
 
-use crate::adapter::gate_store::{Cursor, GateStore, Spend};
-use crate::adapter::http::{HttpClient, HttpRequest, HttpResponse};
+mod exchange;
+mod reach;
+
+pub use exchange::{Exchange, GateRequest, Synced};
+pub use reach::Merchant;
+
+use crate::adapter::gate_store::{GateStore, Spend};
 use crate::adapter::sqlite::Durability;
 use crate::error::WalkpayError;
 use crate::id::{GateGroup, KeyId, MerchantId};
@@ -10,20 +15,12 @@ use crate::protocol::document::{ExitPass, KeySet};
 use crate::protocol::exit_pass::verify_presentation;
 use crate::protocol::jws::Signed;
 use crate::protocol::key_set::{read_key_set, read_root};
-use crate::protocol::message::{MAX_ANSWER_BODY, PROBLEM_PREFIX, Problem, Revocations, SpentList, SpentPasses};
+use crate::protocol::message::{MAX_ANSWER_BODY, Revocations};
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use url::Url;
-
-/// The most passes in one upload, and in one page of an answer.
-const PAGE: u32 = 1_000;
-/// How many pages of one list are read in one sync.
-const MAX_PAGES: u32 = 1_000;
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a gate is for; bound to its folder when that is first opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,21 +44,6 @@ pub enum Passage {
     Revoked(ExitPass),
 }
 
-/// What a sync did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Synced {
-    /// The number of the key set in force.
-    pub key_set_seq: u64,
-    /// Passes that the merchant was told of.
-    pub sent: u64,
-    /// Passes among them that another gate had taken in before: shown at two gates that could not talk to each other.
-    pub spent_twice: u64,
-    /// Passes taken in by other gates that are new here.
-    pub learned: u64,
-    /// Revocations that are new here.
-    pub revoked: u64,
-}
-
 /// A gate on its folder. Several may be open on one folder, in several processes.
 pub struct GateKeeper {
     identity: GateIdentity,
@@ -74,12 +56,6 @@ pub struct GateKeeper {
 struct Keys {
     key_set: String,
     root_key: Option<Jwk>,
-}
-
-#[derive(Deserialize)]
-struct SpentAnswer {
-    #[serde(default)]
-    repeated: Vec<crate::id::PassId>,
 }
 
 impl GateKeeper {
@@ -174,49 +150,12 @@ impl GateKeeper {
     /// [`WalkpayError::Network`], [`WalkpayError::Refused`], [`WalkpayError::Untrusted`] for keys,
     /// [`WalkpayError::Storage`].
     pub async fn sync(&self, merchant: &Merchant, now: Timestamp) -> Result<Synced, WalkpayError> {
-        let mut synced = Synced { key_set_seq: self.sync_keys(merchant).await?, ..Synced::default() };
-        let group = &self.identity.gate_group;
-        let passes = format!("/gate/v1/groups/{group}/passes");
-        loop {
-            let unsent = self.store().unsent(PAGE)?;
-            if unsent.is_empty() {
-                break;
-            }
-            let upload = SpentPasses { passes: unsent };
-            let body = serde_json::to_vec(&upload).map_err(|e| WalkpayError::Internal { detail: e.to_string() })?;
-            let answer: SpentAnswer = merchant.ask("POST", &passes, body).await?;
-            self.store().mark_sent(&upload.passes)?;
-            synced.sent += upload.passes.len() as u64;
-            synced.spent_twice += answer.repeated.len() as u64;
+        let mut exchange = Exchange::default();
+        while let Some(request) = exchange.due(self)? {
+            let body = merchant.ask(&self.identity.gate_group, &request).await?;
+            exchange.answered(self, &request, &body, now)?;
         }
-        for _ in 0..MAX_PAGES {
-            let after = self.store().cursor(Cursor::Spent)?;
-            let page: SpentList = merchant.ask("GET", &format!("{passes}?after={after}"), Vec::new()).await?;
-            synced.learned += self.store().learn_spent(&page.passes, page.cursor.max(after), now)?;
-            if page.passes.is_empty() || page.cursor <= after {
-                break;
-            }
-        }
-        for _ in 0..MAX_PAGES {
-            let after = self.store().cursor(Cursor::Revoked)?;
-            let path = format!("/gate/v1/groups/{group}/revocations?after={after}");
-            let page: Revocations = merchant.ask("GET", &path, Vec::new()).await?;
-            self.store().learn_revoked(&page.passes, Some(page.cursor.max(after)), now)?;
-            synced.revoked += page.passes.len() as u64;
-            if page.passes.is_empty() || page.cursor <= after {
-                break;
-            }
-        }
-        self.store().forget(now, false)?;
-        Ok(synced)
-    }
-
-    async fn sync_keys(&self, merchant: &Merchant) -> Result<u64, WalkpayError> {
-        let root_is_known = self.root(&self.store())?.is_some();
-        let (method, path) =
-            if root_is_known { ("GET", "/terminal/v1/keys") } else { ("POST", "/terminal/v1/enrolments") };
-        let answer = merchant.send(method, path, Vec::new()).await?;
-        self.load_keys(&answer)
+        Ok(exchange.synced())
     }
 
     fn store(&self) -> MutexGuard<'_, GateStore> {
@@ -233,49 +172,6 @@ impl GateKeeper {
         let root = read_root(&root, &self.identity.root_kid)?;
         read_key_set(&set, &root, &self.identity.merchant_id, None).map(Some)
     }
-}
-
-/// How a gate reaches its merchant.
-pub struct Merchant {
-    /// The client.
-    pub http: HttpClient,
-    /// The merchant's address, without a slash at its end.
-    pub url: String,
-    /// The gate group's token.
-    pub token: String,
-}
-
-impl Merchant {
-    async fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: Vec<u8>) -> Result<T, WalkpayError> {
-        let answer = self.send(method, path, body).await?;
-        read_json("answer", &answer)
-    }
-
-    async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, WalkpayError> {
-        let address = format!("{}{path}", self.url.trim_end_matches('/'));
-        let url = Url::parse(&address).map_err(|_| WalkpayError::invalid("url", "an https address", &self.url))?;
-        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        if path.starts_with("/gate/") {
-            headers.push(("authorization".to_owned(), format!("Bearer {}", self.token)));
-        }
-        let request = HttpRequest {
-            method: method.to_owned(),
-            url,
-            headers,
-            body,
-            timeout: TIMEOUT,
-            max_answer: MAX_ANSWER_BODY as u64,
-        };
-        let answer = self.http.send(request).await?;
-        if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refused(&answer)) }
-    }
-}
-
-fn refused(answer: &HttpResponse) -> WalkpayError {
-    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    let code = problem.as_ref().and_then(|p| p.typ.strip_prefix(PROBLEM_PREFIX)).unwrap_or("unknown").to_owned();
-    let detail = problem.as_ref().map_or("no problem document", |p| p.detail.as_str()).chars().take(300).collect();
-    WalkpayError::Refused { problem: code.chars().take(60).collect(), status: answer.status, detail }
 }
 
 fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, WalkpayError> {
