@@ -14,6 +14,7 @@ mod import;
 mod load;
 mod measure;
 mod open;
+mod peers;
 mod process;
 mod roles;
 mod scan;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
 
 /// Everything that is measured, in the order of the report.
 fn measures() -> Vec<Measure> {
-    [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES, totals::MEASURES].concat()
+    let ours = [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES, totals::MEASURES];
+    ours.into_iter().chain([peers::measures()]).flatten().copied().collect()
 }
 
 fn bench(request: &effort::Request) -> Outcome<()> {

@@ -31,6 +31,8 @@ pub enum Goal {
     AtMost(f64),
     /// Of rates: ours must reach so much of it.
     AtLeast(f64),
+    /// Of rates: only reported.
+    Reported,
 }
 
 /// What a measure found.
@@ -104,7 +106,7 @@ impl Table {
     pub fn add(&mut self, measure: &Measure, found: Found) {
         let pairs = found.pairs;
         self.facts.extend(found.facts);
-        let rates = matches!(measure.goal, Goal::AtLeast(_));
+        let rates = !matches!(measure.goal, Goal::AtMost(_));
         let ratio = |p: &Pair| {
             let ratio = p.ours.as_secs_f64() / p.reference.as_secs_f64().max(f64::MIN_POSITIVE);
             if rates { 1.0 / ratio } else { ratio }
@@ -116,9 +118,11 @@ impl Table {
         let ratios = sorted(pairs.iter().map(ratio).collect());
         let (least, most) = (ratios.first().copied().unwrap_or(0.0), ratios.last().copied().unwrap_or(0.0));
         let middle = median(&ratios);
-        let (goal, reached) = match measure.goal {
-            Goal::AtMost(goal) => (format!("≤ {goal}×"), middle <= goal),
-            Goal::AtLeast(goal) => (format!("≥ {goal}×"), middle >= goal),
+        let word = |reached| if reached { "reached" } else { "**missed**" };
+        let goal = match measure.goal {
+            Goal::AtMost(goal) => format!("≤ {goal}× {}", word(middle <= goal)),
+            Goal::AtLeast(goal) => format!("≥ {goal}× {}", word(middle >= goal)),
+            Goal::Reported => "reported only".to_owned(),
         };
         let of = |side: fn(&Pair) -> Duration| {
             let times = sorted(pairs.iter().map(|p| side(p).as_secs_f64()).collect());
@@ -130,7 +134,7 @@ impl Table {
             of(|p| p.ours),
             of(|p| p.reference),
             format!("{middle:.2}× ({least:.2}–{most:.2}, {} rounds)", pairs.len()),
-            format!("{goal} {}", if reached { "reached" } else { "**missed**" }),
+            goal,
         ]);
     }
 }
