@@ -20,7 +20,6 @@ use crate::error::WalkpayError;
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::io::Write;
 
 /// The most bytes that are read.
 pub const MAX_LINES_BYTES: usize = 256 * 1024;
@@ -94,29 +93,38 @@ pub fn lines_bytes(basket: &PricedBasket) -> Vec<u8> {
         if at > 0 {
             out.push(b',');
         }
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{{\"line\":{},\"gtin\":\"{}\",", line.line, line.gtin);
-        let _ = match line.quantity {
-            Quantity::Pieces { count } => write!(out, "\"pieces\":{count}"),
-            Quantity::Grams { grams } => write!(out, "\"grams\":{grams}"),
-            Quantity::Price { minor } => {
-                out.extend_from_slice(b"\"price\":");
-                amount(&mut out, minor, currency);
-                Ok(())
+        out.extend_from_slice(b"{\"line\":");
+        number(&mut out, u64::from(line.line.0), 1);
+        out.extend_from_slice(b",\"gtin\":\"");
+        number(&mut out, line.gtin.as_i64().unsigned_abs(), 14);
+        match line.quantity {
+            Quantity::Pieces { count } => {
+                out.extend_from_slice(b"\",\"pieces\":");
+                number(&mut out, u64::from(count), 1);
             }
-        };
-        for (name, minor) in
-            [("unit_price", line.unit_price_minor), ("discount", line.discount_minor), ("payable", line.payable_minor)]
-        {
-            let _ = write!(out, ",\"{name}\":");
-            amount(&mut out, minor, currency);
+            Quantity::Grams { grams } => {
+                out.extend_from_slice(b"\",\"grams\":");
+                number(&mut out, u64::from(grams), 1);
+            }
+            Quantity::Price { minor } => {
+                out.extend_from_slice(b"\",\"price\":");
+                amount(&mut out, minor, currency);
+            }
         }
+        out.extend_from_slice(b",\"unit_price\":");
+        amount(&mut out, line.unit_price_minor, currency);
+        out.extend_from_slice(b",\"discount\":");
+        amount(&mut out, line.discount_minor, currency);
+        out.extend_from_slice(b",\"payable\":");
+        amount(&mut out, line.payable_minor, currency);
         out.extend_from_slice(b",\"tax_group\":");
+        // Writing to a vector cannot fail.
         let _ = serde_json::to_writer(&mut out, &line.tax_group);
         out.extend_from_slice(b",\"tax\":");
         amount(&mut out, line.tax_minor, currency);
         if let Some(parent) = line.parent {
-            let _ = write!(out, ",\"parent\":{parent}");
+            out.extend_from_slice(b",\"parent\":");
+            number(&mut out, u64::from(parent.0), 1);
         }
         out.push(b'}');
     }
@@ -125,16 +133,32 @@ pub fn lines_bytes(basket: &PricedBasket) -> Vec<u8> {
 }
 
 fn amount(out: &mut Vec<u8>, minor: i64, currency: Currency) {
-    out.push(b'"');
-    let digits = currency.digits() as usize;
-    let power = 10u64.pow(currency.digits());
-    let sign = if minor < 0 { "-" } else { "" };
+    let digits = currency.digits();
+    let power = 10u64.pow(digits);
     let value = minor.unsigned_abs();
-    let _ = match digits {
-        0 => write!(out, "{sign}{value}"),
-        _ => write!(out, "{sign}{}.{:0digits$}", value / power, value % power),
-    };
     out.push(b'"');
+    if minor < 0 {
+        out.push(b'-');
+    }
+    number(out, value / power, 1);
+    if digits > 0 {
+        out.push(b'.');
+        number(out, value % power, digits as usize);
+    }
+    out.push(b'"');
+}
+
+/// Decimal digits, at least `width` of them: a basket has hundreds of numbers, and formatting machinery would cost more than
+/// signing it.
+fn number(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    let start = out.len();
+    while value > 0 || out.len() - start < width {
+        out.push(b'0' + (value % 10) as u8);
+        value /= 10;
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
 }
 
 #[derive(Deserialize)]
@@ -242,6 +266,17 @@ mod tests {
             let mut out = Vec::new();
             amount(&mut out, minor, Currency::parse(code).unwrap());
             assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_have_at_least_their_width() {
+        for (value, width, text) in
+            [(0, 1, "0"), (7, 3, "007"), (1_234, 2, "1234"), (u64::MAX, 1, "18446744073709551615")]
+        {
+            let mut out = b"x".to_vec();
+            number(&mut out, value, width);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{text}"));
         }
     }
 

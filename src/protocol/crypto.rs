@@ -35,6 +35,8 @@ pub struct PublicKey {
     algorithm: Algorithm,
     /// Ed25519: 32 bytes; ES256: the uncompressed point, 65 bytes.
     bytes: Vec<u8>,
+    /// The point of an Ed25519 key, so that it is worked out once and not for every signature.
+    point: Option<ed25519_dalek::VerifyingKey>,
 }
 
 impl std::fmt::Debug for PublicKey {
@@ -49,11 +51,15 @@ impl PublicKey {
     /// # Errors
     /// [`WalkpayError::InvalidInput`] when the length or the point is not one of the algorithm.
     pub fn from_raw(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, WalkpayError> {
-        let well_formed = match algorithm {
+        let point = match algorithm {
             Algorithm::Ed25519 => <[u8; 32]>::try_from(bytes)
                 .ok()
                 .and_then(|b| ed25519_dalek::VerifyingKey::from_bytes(&b).ok())
-                .is_some_and(|k| !k.is_weak()),
+                .filter(|k| !k.is_weak()),
+            Algorithm::Es256 => None,
+        };
+        let well_formed = match algorithm {
+            Algorithm::Ed25519 => point.is_some(),
             Algorithm::Es256 => bytes.len() == 65 && bytes.first() == Some(&4),
         };
         if !well_formed {
@@ -63,7 +69,7 @@ impl PublicKey {
             };
             return Err(WalkpayError::invalid("public key", expected, &format!("{} bytes", bytes.len())));
         }
-        Ok(Self { algorithm, bytes: bytes.to_vec() })
+        Ok(Self { algorithm, bytes: bytes.to_vec(), point })
     }
 
     /// The algorithm that this key is pinned to.
@@ -100,15 +106,12 @@ impl PublicKey {
     /// Whether `signature` (64 bytes; ES256: R ‖ S) is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self.algorithm {
-            Algorithm::Ed25519 => {
-                let (Ok(key), Ok(signature)) = (<[u8; 32]>::try_from(self.bytes.as_slice()), signature.try_into())
-                else {
-                    return false;
-                };
-                ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok_and(|key| {
+            Algorithm::Ed25519 => match (&self.point, signature.try_into()) {
+                (Some(key), Ok(signature)) => {
                     key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
-                })
-            }
+                }
+                _ => false,
+            },
             Algorithm::Es256 => {
                 ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_FIXED, &self.bytes)
                     .verify(message, signature)

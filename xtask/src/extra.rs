@@ -1,6 +1,7 @@
 //! Benchmarks, fuzzing and sizes: what a change does not need to pass.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -14,6 +15,12 @@ pub struct BenchArgs {
     /// Also beside other projects' simulated payment servers, in the same run (fetches them).
     #[arg(long)]
     peers: bool,
+    /// Articles to measure with instead of made-up ones: `gtin,name` lines below a header, perhaps gzipped.
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// How often each pair is measured.
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Only benchmarks whose name contains this.
     filter: Option<String>,
 }
@@ -38,9 +45,15 @@ pub fn bench(context: &Context, args: &BenchArgs) -> Result<bool> {
     if args.peers {
         cargo.env("WALKPAY_PEERS", crate::tools::peers(context)?);
     }
-    if let Some(filter) = &args.filter {
-        cargo.arg("--").arg(filter);
+    cargo.arg("--");
+    if let Some(data) = &args.data {
+        // The benchmarks run in the folder of their package.
+        cargo.arg("--data").arg(std::path::absolute(data)?);
     }
+    if let Some(rounds) = args.rounds {
+        cargo.args(["--rounds", &rounds.to_string()]);
+    }
+    cargo.args(&args.filter);
     plain(&mut cargo)?;
     Ok(true)
 }

@@ -39,17 +39,22 @@ pub(super) fn verified<D: Document>(
     device_seq: impl Fn(&D) -> u64,
 ) -> Result<Signed<D>, Failure> {
     let invalid = |e: WalkpayError| refuse(ProblemCode::DocumentInvalid, e.to_string());
-    let (kid, document) = peek::<D>(jws).map_err(invalid)?;
     let (in_force, jwk) = match key {
         Key::Request => (&device.request_kid, &device.request_jwk),
         Key::Consent => (&device.consent_kid, &device.consent_jwk),
     };
-    let public = if kid == *in_force {
-        Some(jwk.to_key().or_defect("device key")?)
-    } else {
-        devices::retired_key(tx, device.device, &kid, key == Key::Consent, device_seq(&document))?
-    };
-    verify::<D>(jws, |_| public.as_ref()).map_err(invalid)
+    let public = jwk.to_key().or_defect("device key")?;
+    let mut another = false;
+    let signed = verify::<D>(jws, |kid| {
+        another = kid != in_force;
+        (!another).then_some(&public)
+    });
+    if !another {
+        return signed.map_err(invalid);
+    }
+    let (kid, document) = peek::<D>(jws).map_err(invalid)?;
+    let retired = devices::retired_key(tx, device.device, &kid, key == Key::Consent, device_seq(&document))?;
+    verify::<D>(jws, |_| retired.as_ref()).map_err(invalid)
 }
 
 /// Whether the key that verified a document is still good for it: a rotation may have come between.

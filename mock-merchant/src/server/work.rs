@@ -7,6 +7,7 @@ use crate::bank::BankClient;
 use crate::bank::book::MAX_STATEMENT;
 use crate::bank::faults::operation_name;
 use crate::bank::port::{BankOutcome, BankQueryAnswer, NoAnswer};
+use crate::store::Tx;
 use crate::worker::{self, Ask, BankAnswer, OutsideCall};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,13 +76,15 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
 async fn take(app: &App) -> Result<Option<OutsideCall>, String> {
     loop {
         let ctx = app.ctx().map_err(|e| e.detail)?;
-        let done = app.writer.submit(move |tx| worker::internal(tx, &ctx)).await.map_err(|e| e.to_string())?;
-        if done == 0 {
-            break;
+        let step = move |tx: &Tx<'_>| match worker::internal(tx, &ctx)? {
+            0 => Ok((true, worker::take_due(tx, &ctx)?)),
+            _ => Ok((false, None)),
+        };
+        let (idle, call) = app.writer.submit(step).await.map_err(|e| e.to_string())?;
+        if idle {
+            return Ok(call);
         }
     }
-    let ctx = app.ctx().map_err(|e| e.detail)?;
-    app.writer.submit(move |tx| worker::take_due(tx, &ctx)).await.map_err(|e| e.to_string())
 }
 
 async fn until_due(app: &App) -> Duration {

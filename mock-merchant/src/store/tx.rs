@@ -149,10 +149,11 @@ fn once(conn: &Connection, sql: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Tests see which statements went through a table row by row.
+/// Tests see which statements went through a table row by row, or were compiled again although they are kept.
 #[cfg(test)]
 fn note_scan(statement: &rusqlite::CachedStatement<'_>, sql: &str) {
-    if statement.reset_status(rusqlite::StatementStatus::FullscanStep) > 0 {
+    use rusqlite::StatementStatus::{FullscanStep, RePrepare};
+    if [FullscanStep, RePrepare].into_iter().any(|status| statement.reset_status(status) > 0) {
         SCANS.with_borrow_mut(|scans| scans.insert(sql.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
 }
@@ -162,6 +163,6 @@ fn note_scan(_: &rusqlite::CachedStatement<'_>, _: &str) {}
 
 #[cfg(test)]
 thread_local! {
-    /// The statements of this thread that scanned.
+    /// The statements of this thread that scanned or were compiled again.
     pub(crate) static SCANS: RefCell<std::collections::BTreeSet<String>> = RefCell::default();
 }

@@ -205,7 +205,7 @@ fn an_account_that_was_untied_leaves_a_payable_order() {
 }
 
 #[test]
-fn no_statement_of_a_trip_goes_through_a_table() {
+fn no_statement_of_a_trip_goes_through_a_table_or_is_compiled_twice() {
     let mut w = World::new();
     let (mut d, trip) = accepted(&mut w);
     w.work_for(HOUR);
