@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_es256_signature_has_one_form() {
-        let key = PublicKey { algorithm: Algorithm::Es256, bytes: Vec::new() };
+        let key = PublicKey { algorithm: Algorithm::Es256, bytes: Vec::new(), point: None };
         let of = |s: [u8; 32]| [[7; 32], s].concat();
         let mut one = [0; 32];
         one[31] = 1;
@@ -273,7 +273,7 @@ mod tests {
         assert!(key.is_canonical(&of(P256_HALF_ORDER)) && !key.is_canonical(&of(above)));
         assert_eq!(key.canonical(&of(P256_HALF_ORDER)), of(P256_HALF_ORDER));
         assert_eq!(key.canonical(b"short"), b"short");
-        let other = PublicKey { algorithm: Algorithm::Ed25519, bytes: Vec::new() };
+        let other = PublicKey { algorithm: Algorithm::Ed25519, bytes: Vec::new(), point: None };
         assert_eq!(other.canonical(&of(order_less_one)), of(order_less_one));
         assert!(other.is_canonical(&of(order_less_one)));
     }
