@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 
 /// Everything that is measured, in the order of the report.
 fn measures() -> Vec<Measure> {
-    let ours = [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES, totals::MEASURES];
+    let ours =
+        [scan::MEASURES, baskets::MEASURES, service::MEASURES, import::MEASURES, open::MEASURES, totals::MEASURES];
     ours.into_iter().chain([peers::measures()]).flatten().copied().collect()
 }
 
