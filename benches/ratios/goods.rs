@@ -150,7 +150,7 @@ fn named(line: &str) -> Option<(Gtin, String)> {
 /// Price, tax group and kind follow from the number.
 fn article(gtin: Gtin, name: String) -> Article {
     let spread = gtin.as_i64().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let weighed = spread % 25 == 0;
+    let weighed = spread.is_multiple_of(25);
     Article {
         gtin,
         name,
@@ -161,7 +161,7 @@ fn article(gtin: Gtin, name: String) -> Article {
         deposit: None,
         min_age: None,
         sale_stopped: false,
-        tax_group: if spread % 3 == 0 { "A".into() } else { "B".into() },
+        tax_group: if spread.is_multiple_of(3) { "A".into() } else { "B".into() },
     }
 }
 

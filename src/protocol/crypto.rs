@@ -36,7 +36,7 @@ pub struct PublicKey {
     /// Ed25519: 32 bytes; ES256: the uncompressed point, 65 bytes.
     bytes: Vec<u8>,
     /// The point of an Ed25519 key, so that it is worked out once and not for every signature.
-    point: Option<ed25519_dalek::VerifyingKey>,
+    point: Option<Box<ed25519_dalek::VerifyingKey>>,
 }
 
 impl std::fmt::Debug for PublicKey {
@@ -55,7 +55,8 @@ impl PublicKey {
             Algorithm::Ed25519 => <[u8; 32]>::try_from(bytes)
                 .ok()
                 .and_then(|b| ed25519_dalek::VerifyingKey::from_bytes(&b).ok())
-                .filter(|k| !k.is_weak()),
+                .filter(|k| !k.is_weak())
+                .map(Box::new),
             Algorithm::Es256 => None,
         };
         let well_formed = match algorithm {
