@@ -172,3 +172,93 @@ fn line(methods: &mut Vec<MethodDay>, method: PaymentMethod, currency: Currency)
     }
     &mut methods[place]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    fn compared(w: &World, day: &str, zone: &str) -> Reconciliation {
+        Tx::read(&w.conn, |tx| reconcile(tx, &Caller::Operator, day, Some(zone))).unwrap()
+    }
+
+    fn kinds(w: &World) -> Vec<(DifferenceKind, String)> {
+        let day = compared(w, "2026-01-31", "Europe/Berlin");
+        day.differences.into_iter().map(|d| (d.kind, d.reference)).collect()
+    }
+
+    /// 2026-01-31T00:00 in Berlin.
+    const MIDNIGHT: i64 = 1_769_814_000_000;
+
+    fn receipt(w: &World, pay: i64, trade: &str, minor: i64, state: &str, at: i64) {
+        let sql = "INSERT INTO channel_receipts (merchant, pay, method, trade, currency, minor, state, received_at)
+                   VALUES (1, ?1, 'alipay', ?2, 'EUR', ?3, ?4, ?5)";
+        w.conn.execute(sql, (pay, trade, minor, state, at)).unwrap();
+    }
+
+    fn leg(w: &World, pay: i64, method: &str, minor: i64, reference: &str) {
+        let sql = "INSERT INTO legs (number, pay, n, method, currency, minor, reference, state, business_date, posted_at)
+                   VALUES (1, ?1, 1, ?2, 'EUR', ?3, ?4, 'succeeded', '2026-01-31', 0)";
+        w.conn.execute(sql, (pay, method, minor, reference)).unwrap();
+    }
+
+    fn entry(w: &World, seq: i64, reference: &str, minor: i64, state: &str) {
+        let sql = "INSERT INTO statement_entries (seq, merchant, reference, subject, currency, minor, booked_at, state)
+                   VALUES (?1, 1, ?2, zeroblob(16), 'EUR', ?3, ?4, ?5)";
+        w.conn.execute(sql, (seq, reference, minor, MIDNIGHT, state)).unwrap();
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_listed_and_agreement_is_not() {
+        let w = World::new();
+        leg(&w, 1, "alipay", 500, "a1");
+        receipt(&w, 1, "t1", 500, "applied", MIDNIGHT);
+        leg(&w, 2, "bank", 300, "b1");
+        entry(&w, 1, "b1", 300, "explained");
+        receipt(&w, 3, "t3", 70, "refunded", MIDNIGHT + 1);
+        let day = compared(&w, "2026-01-31", "Europe/Berlin");
+        assert_eq!(day.differences, []);
+        let alipay = day.methods.iter().find(|m| m.method == PaymentMethod::Alipay).unwrap();
+        let receipts = alipay.receipts.clone().unwrap();
+        assert_eq!((alipay.paid.minor, alipay.received.unwrap().minor), (500, 570));
+        assert_eq!((receipts.applied.minor, receipts.refunded.minor, receipts.suspense.minor), (500, 70, 0));
+        receipt(&w, 4, "t4", 60, "suspense", MIDNIGHT + 2);
+        receipt(&w, 5, "t5", 50, "applied", MIDNIGHT + 3);
+        leg(&w, 5, "alipay", 49, "a5");
+        leg(&w, 6, "alipay", 10, "a6");
+        leg(&w, 7, "bank", 10, "b7");
+        leg(&w, 8, "bank", 10, "b8");
+        entry(&w, 8, "b8", 11, "explained");
+        entry(&w, 9, "b9", 12, "waiting");
+        entry(&w, 10, "b10", 13, "explained");
+        use DifferenceKind::*;
+        let expected = [
+            (Misapplied, "t5"),
+            (InSuspense, "t4"),
+            (NotReceived, "a6"),
+            (NotBooked, "b7"),
+            (NotBooked, "b8"),
+            (NotPosted, "b9"),
+            (NotPosted, "b10"),
+        ];
+        assert_eq!(kinds(&w), expected.map(|(kind, reference)| (kind, reference.to_owned())));
+    }
+
+    #[test]
+    fn a_day_ends_at_midnight_where_it_is() {
+        let w = World::new();
+        receipt(&w, 1, "before", 1, "suspense", MIDNIGHT - 1);
+        receipt(&w, 2, "first", 1, "suspense", MIDNIGHT);
+        receipt(&w, 3, "last", 1, "suspense", MIDNIGHT + 24 * 3_600_000 - 1);
+        receipt(&w, 4, "after", 1, "suspense", MIDNIGHT + 24 * 3_600_000);
+        assert_eq!(kinds(&w).into_iter().map(|(_, r)| r).collect::<Vec<_>>(), ["first", "last"]);
+        assert_eq!(compared(&w, "2026-01-30", "UTC").differences.len(), 2);
+        let refused = |day: &str, zone: &str, caller: &Caller| {
+            Tx::read(&w.conn, |tx| reconcile(tx, caller, day, Some(zone))).unwrap_err().code()
+        };
+        for (day, zone) in [("2026-02-30", "UTC"), ("2026-1-1", "UTC"), ("9999-12-31", "UTC"), ("2026-01-31", "Mars/Olympus")] {
+            assert_eq!(refused(day, zone, &Caller::Operator), ProblemCode::InvalidValue, "{day} {zone}");
+        }
+        assert_eq!(refused("2026-01-31", "UTC", &Caller::Anonymous), ProblemCode::Forbidden);
+    }
+}

@@ -119,13 +119,17 @@ const ALWAYS: &[(&str, &str)] = &[
                  OR t.kind = 'apply_late' AND a.name = 'suspense'))",
     ),
     (
+        // What could not be given back and is kept for its payer was not refunded.
         "totals equal the ledger",
-        "SELECT currency || ': ' || sum(legs) || ' by totals, ' || sum(ledger) || ' by the ledger' FROM
-           (SELECT currency, sum(CASE WHEN refund IS NULL THEN minor ELSE -minor END) AS legs, 0 AS ledger FROM legs
-              WHERE state = 'succeeded' AND business_date IS NOT NULL GROUP BY currency
-            UNION ALL SELECT a.currency, 0, sum(p.minor) FROM accounts a JOIN postings p USING (account)
-              WHERE a.name GLOB 'sales:*' OR a.name GLOB 'receivable:*' GROUP BY a.currency)
-         GROUP BY currency HAVING sum(legs) <> sum(ledger)",
+        "SELECT currency || ' ' || kind || ': ' || sum(legs) || ' by totals, ' || sum(ledger) || ' by the ledger' FROM
+           (SELECT currency, CASE WHEN refund IS NULL THEN 'paid' ELSE 'refunded' END AS kind, sum(minor) AS legs, 0 AS ledger FROM legs
+              WHERE state = 'succeeded' AND business_date IS NOT NULL GROUP BY 1, 2
+            UNION ALL SELECT a.currency, CASE t.kind WHEN 'order_refund' THEN 'refunded' ELSE 'paid' END, 0,
+                sum(CASE t.kind WHEN 'order_refund' THEN -p.minor ELSE p.minor END)
+              FROM accounts a JOIN postings p USING (account) JOIN transfers t USING (transfer)
+              WHERE (a.name GLOB 'sales:*' OR a.name GLOB 'receivable:*' OR a.name GLOB 'payable:*') AND t.kind <> 'refund_suspense'
+              GROUP BY 1, 2)
+         GROUP BY currency, kind HAVING sum(legs) <> sum(ledger)",
     ),
     (
         "an order is paid when nothing is due and its debit, if it has one, is closed",

@@ -105,11 +105,13 @@ pub fn unreceived(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, 
 
 /// Bank postings of the day, by reference, that the statement has not, or has with another amount.
 pub fn unbooked(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, StoreError> {
-    let sql = "SELECT * FROM (SELECT 'bank', reference, currency, sum(CASE WHEN refund IS NULL THEN minor ELSE -minor END) AS ledger,
-                   (SELECT ifnull(sum(e.minor), 0) FROM statement_entries e WHERE e.reference = legs.reference) AS booked
-                 FROM legs WHERE state = 'succeeded' AND business_date IS NOT NULL AND business_date = ?1 AND method = 'bank'
-                 GROUP BY reference, currency)
-               WHERE ledger <> booked LIMIT ?2";
+    // A slip's orders can have days of several time zones: all legs under the reference count, whichever day they are of.
+    let sql = "SELECT * FROM (SELECT 'bank', d.reference, d.currency, (SELECT sum(CASE WHEN l.refund IS NULL THEN l.minor ELSE -l.minor END)
+                   FROM legs l WHERE l.reference = d.reference AND l.state = 'succeeded' AND l.business_date IS NOT NULL) AS ledger,
+                   (SELECT ifnull(sum(e.minor), 0) FROM statement_entries e WHERE e.reference = d.reference) AS booked
+                 FROM (SELECT DISTINCT reference, currency FROM legs WHERE state = 'succeeded' AND business_date IS NOT NULL
+                   AND business_date = ?1 AND method = 'bank') d)
+               WHERE ledger <> booked ORDER BY 2 LIMIT ?2";
     tx.all(sql, (day.date, counted(limit as u64)), gap)
 }
 

@@ -333,6 +333,28 @@ fn what_is_added_between_two_pages_neither_repeats_nor_hides_anything() {
 }
 
 #[test]
+fn a_payer_sees_nothing_that_was_not_submitted() {
+    let mut w = World::new();
+    let device = w.device();
+    for state in ["draft", "awaiting_confirmation", "payable", "paid", "withdrawn"] {
+        let sql = "INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number, arose_at,
+                     deadline, made_at, changed_at) SELECT 1, 's', ?1, 'x', 'y', user, 'EUR', 1, 1, 'c', 0, 0, 0, 0 FROM users";
+        w.conn.execute(sql, [state]).unwrap();
+    }
+    let seen = |caller: &Caller| {
+        let ask = |tx: &Tx<'_>| Question::new(tx, caller, &Filters::default(), None)?.orders(tx, None, 10);
+        Tx::read(&w.conn, ask).map(|page| page.orders.iter().map(|o| format!("{:?}", o.status)).collect::<Vec<_>>())
+    };
+    assert_eq!(seen(&device.caller()).unwrap(), ["Payable", "Paid", "Withdrawn"]);
+    assert_eq!(seen(&Caller::Operator).unwrap().len(), 5);
+    for caller in [Caller::Anonymous, Caller::Gate(walkpay::GateGroup::parse("g1").unwrap())] {
+        assert_eq!(seen(&caller).unwrap_err().code(), ProblemCode::Forbidden);
+    }
+    w.conn.execute_batch("UPDATE devices SET state = 'revoked'").unwrap();
+    assert_eq!(seen(&device.caller()).unwrap_err().code(), ProblemCode::DeviceRevoked);
+}
+
+#[test]
 fn forged_cursors_and_impossible_questions_are_refused() {
     let w = book(&sample());
     let refused = |result: Result<(), Failure>| {

@@ -94,7 +94,11 @@ pub fn totals(
     sql.bind_if("AND l.number = ?", filter.number.map(|n| counted(n.number())));
     filter.of_case_name(&mut sql);
     filter.of_leg(&mut sql);
-    if let Some(keys) = after {
+    if let (Some(keys), Some(first)) = (after, by.first()) {
+        // By itself, so that an index on it is gone into at the right place.
+        sql.add("AND");
+        sql.add(first.column());
+        sql.bind_if(">= ?", keys.first().cloned());
         sql.add("AND (");
         columns(&mut sql, by);
         sql.add(") > (");
