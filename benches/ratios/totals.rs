@@ -115,9 +115,9 @@ fn fill(folder: &Path, orders: usize) -> Outcome<()> {
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
          INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number, arose_at, deadline,
            made_at, changed_at)
-         SELECT 1, CASE n % 3 WHEN 0 THEN 'delivery' WHEN 1 THEN 'repairs' ELSE 'parking' END, 'paid', 'Service ' || n % 50,
+         SELECT 1, CASE n % 3 WHEN 0 THEN 'delivery' WHEN 1 THEN 'repairs' ELSE 'parking' END, 'paid', 'Service ' || (n % 50),
            'Payee', CASE WHEN n % 1000 = 0 THEN (SELECT user FROM users WHERE sub = 'u_bench') ELSE 1 END,
-           CASE WHEN n % 10 = 0 THEN 'CNY' ELSE 'EUR' END, 1000 + n % 5000, 0, 'C-' || n / 7, n * 1000, n * 1000, n * 1000, n * 1000
+           CASE WHEN n % 10 = 0 THEN 'CNY' ELSE 'EUR' END, 1000 + n % 5000, 0, 'C-' || (n / 7), n * 1000, n * 1000, n * 1000, n * 1000
          FROM n",
         [orders as i64],
     )?;
@@ -125,7 +125,7 @@ fn fill(folder: &Path, orders: usize) -> Outcome<()> {
         "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state, business_date, posted_at)
          SELECT number, number, 1, CASE number % 4 WHEN 0 THEN 'alipay' WHEN 1 THEN 'tenpay' WHEN 2 THEN 'bank' ELSE 'stored_value' END,
            currency, total, 'r' || number, CASE WHEN number % 50 = 0 THEN 'failed' ELSE 'succeeded' END,
-           date('2026-01-01', '+' || number % 100 || ' days'), number * 1000 FROM orders;
+           date('2026-01-01', '+' || (number % 100) || ' days'), number * 1000 FROM orders;
          INSERT INTO legs (number, refund, of_leg, n, method, currency, minor, reference, state, business_date, posted_at)
          SELECT number, leg, leg, 2, method, currency, 100, reference || '.r', 'succeeded', business_date, posted_at FROM legs
          WHERE number % 20 = 1;

@@ -30,8 +30,7 @@ pub fn orders(
     sql.add("JOIN users u ON u.user = o.payer");
     let after = after.map_or(0, |n| counted(n.number()));
     sql.bind("WHERE o.number > ?", after);
-    scope.of_order(&mut sql);
-    filter.of_order(&mut sql);
+    filter.of_order(scope, &mut sql);
     filter.of_case_name(&mut sql);
     if filter.needs_leg() {
         sql.bind(

@@ -50,12 +50,15 @@ pub fn payments(
     sql.bind("AND l.number >= ?", first);
     sql.bind("AND (l.number > ?", first);
     sql.bind("OR l.leg > ?)", leg);
-    scope.of_order(&mut sql);
-    filter.of_order(&mut sql);
+    filter.of_order(scope, &mut sql);
     filter.of_case_name(&mut sql);
     filter.of_leg(&mut sql);
     sql.bind_if("AND l.state = ?", filter.leg_state.map(|s| leg_word(s).to_owned()));
-    sql.add("ORDER BY o.number, l.leg");
+    // The same order, said of the table that is gone through first, so that a page ends early.
+    match filter.needs_order() || *scope != Scope::All {
+        true => sql.add("ORDER BY o.number, l.leg"),
+        false => sql.add("ORDER BY l.number, l.leg"),
+    }
     sql.bind_if("LIMIT ?", limit.map(|n| counted(n as u64)));
     let (text, values) = sql.finish();
     tx.each(&text, values, |r| {

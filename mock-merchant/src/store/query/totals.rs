@@ -44,8 +44,9 @@ impl Group {
         }
     }
 
-    fn column(self) -> &'static str {
+    fn column(self, joined: bool) -> &'static str {
         match self {
+            Self::Currency if joined => "o.currency",
             Self::Method => "l.method",
             Self::Source => "o.source",
             Self::State => "o.state",
@@ -74,22 +75,30 @@ pub fn totals(
     limit: Option<usize>,
     mut each: impl FnMut(Vec<String>, TotalsGroup) -> bool,
 ) -> Result<(), StoreError> {
+    let joined = *scope != Scope::All || filter.needs_order() || by.iter().any(|g| g.needs_order());
+    let everything = *scope == Scope::All && *filter == Filter::default();
     let mut sql = Sql::new("SELECT");
-    columns(&mut sql, by);
+    columns(&mut sql, by, joined);
     sql.add(
         ", sum(CASE WHEN l.refund IS NULL THEN l.minor ELSE 0 END), sum(CASE WHEN l.refund IS NULL THEN 0 ELSE l.minor END),
-         count(*), count(l.refund) FROM legs l",
+         count(*), count(l.refund) FROM",
     );
-    if *scope != Scope::All || filter.needs_order() || by.iter().any(|g| g.needs_order()) {
-        sql.add("JOIN orders o ON o.number = l.number");
+    match (joined, everything && by == [Group::Case, Group::Currency]) {
+        (false, _) => sql.add("legs l"),
+        (true, false) => sql.add("legs l JOIN orders o ON o.number = l.number"),
+        // In the order of the index on cases, so that a page ends early.
+        (true, true) => sql.add("orders o CROSS JOIN legs l ON l.number = o.number"),
     }
     if filter.case_name.is_some() {
         sql.add("JOIN order_texts t ON t.number = l.number");
     }
-    sql.add("WHERE l.state = 'succeeded' AND l.business_date IS NOT NULL");
-    scope.of_order(&mut sql);
-    if filter.needs_order() {
-        filter.of_order(&mut sql);
+    match joined && everything {
+        // By rising numbers, as orders lie: not by days.
+        true => sql.add("WHERE l.state = 'succeeded' AND +l.business_date IS NOT NULL"),
+        false => sql.add("WHERE l.state = 'succeeded' AND l.business_date IS NOT NULL"),
+    }
+    if joined {
+        filter.of_order(scope, &mut sql);
     }
     sql.bind_if("AND l.number = ?", filter.number.map(|n| counted(n.number())));
     filter.of_case_name(&mut sql);
@@ -97,10 +106,10 @@ pub fn totals(
     if let (Some(keys), Some(first)) = (after, by.first()) {
         // By itself, so that an index on it is gone into at the right place.
         sql.add("AND");
-        sql.add(first.column());
+        sql.add(first.column(joined));
         sql.bind_if(">= ?", keys.first().cloned());
         sql.add("AND (");
-        columns(&mut sql, by);
+        columns(&mut sql, by, joined);
         sql.add(") > (");
         for (n, key) in keys.iter().enumerate() {
             sql.bind(if n == 0 { "?" } else { ", ?" }, key.clone());
@@ -108,9 +117,9 @@ pub fn totals(
         sql.add(")");
     }
     sql.add("GROUP BY");
-    columns(&mut sql, by);
+    columns(&mut sql, by, joined);
     sql.add("ORDER BY");
-    columns(&mut sql, by);
+    columns(&mut sql, by, joined);
     sql.bind_if("LIMIT ?", limit.map(|n| counted(n as u64)));
     let (text, values) = sql.finish();
     tx.each(&text, values, |r| {
@@ -119,12 +128,12 @@ pub fn totals(
     })
 }
 
-fn columns(sql: &mut Sql, by: &[Group]) {
+fn columns(sql: &mut Sql, by: &[Group], joined: bool) {
     for (n, group) in by.iter().enumerate() {
         if n > 0 {
             sql.add(",");
         }
-        sql.add(group.column());
+        sql.add(group.column(joined));
     }
 }
 

@@ -86,7 +86,7 @@ INSERT INTO order_texts (number, case_name, paying_unit, remarks)
 DROP TABLE case_names;
 DROP TABLE orders;
 ALTER TABLE orders_2 RENAME TO orders;
-CREATE INDEX orders_by_case ON orders (case_number, number);
+CREATE INDEX orders_by_case ON orders (case_number, currency, number);
 CREATE INDEX orders_of_payer ON orders (payer, state, number);
 CREATE INDEX orders_of_source ON orders (source, number);
 CREATE INDEX orders_by_state ON orders (state, number);
@@ -247,12 +247,12 @@ CREATE INDEX legs_of_refund ON legs (refund) WHERE refund IS NOT NULL;
 CREATE INDEX legs_of_leg ON legs (of_leg) WHERE of_leg IS NOT NULL;
 CREATE INDEX legs_by_reference ON legs (reference);
 -- Totals are answered from these alone: what has succeeded and is posted, and which order it is of.
-CREATE INDEX legs_by_day ON legs (business_date, method, currency, refund, minor, number)
+CREATE INDEX legs_by_day ON legs (business_date, method, currency, refund, minor, number, state)
   WHERE state = 'succeeded' AND business_date IS NOT NULL;
-CREATE INDEX legs_by_method ON legs (method, currency, refund, minor, number, business_date)
+CREATE INDEX legs_by_method ON legs (method, currency, refund, minor, number, business_date, state)
   WHERE state = 'succeeded' AND business_date IS NOT NULL;
 CREATE INDEX legs_by_time ON legs (posted_at) WHERE posted_at IS NOT NULL;
-CREATE INDEX legs_by_amount ON legs (currency, minor);
+CREATE INDEX legs_by_amount ON legs (currency, minor, state, business_date, refund);
 
 -- What a channel is asked: durable jobs with leases, as `bank_calls`.
 CREATE TABLE channel_calls (
