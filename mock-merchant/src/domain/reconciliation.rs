@@ -197,7 +197,8 @@ mod tests {
     }
 
     fn leg(w: &World, pay: i64, method: &str, minor: i64, reference: &str) {
-        let sql = "INSERT INTO legs (number, pay, n, method, currency, minor, reference, state, business_date, posted_at)
+        let sql =
+            "INSERT INTO legs (number, pay, n, method, currency, minor, reference, state, business_date, posted_at)
                    VALUES (1, ?1, 1, ?2, 'EUR', ?3, ?4, 'succeeded', '2026-01-31', 0)";
         w.conn.execute(sql, (pay, method, minor, reference)).unwrap();
     }
@@ -256,7 +257,9 @@ mod tests {
         let refused = |day: &str, zone: &str, caller: &Caller| {
             Tx::read(&w.conn, |tx| reconcile(tx, caller, day, Some(zone))).unwrap_err().code()
         };
-        for (day, zone) in [("2026-02-30", "UTC"), ("2026-1-1", "UTC"), ("9999-12-31", "UTC"), ("2026-01-31", "Mars/Olympus")] {
+        for (day, zone) in
+            [("2026-02-30", "UTC"), ("2026-1-1", "UTC"), ("9999-12-31", "UTC"), ("2026-01-31", "Mars/Olympus")]
+        {
             assert_eq!(refused(day, zone, &Caller::Operator), ProblemCode::InvalidValue, "{day} {zone}");
         }
         assert_eq!(refused("2026-01-31", "UTC", &Caller::Anonymous), ProblemCode::Forbidden);
