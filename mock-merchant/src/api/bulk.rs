@@ -4,7 +4,6 @@ use super::App;
 use super::auth::Source;
 use super::body::{check_type, read_within};
 use super::problem::Refusal;
-use crate::domain::service::message::BulkAnswer;
 use crate::domain::service::{MAX_BULK_LINE, MAX_BULK_LINES, RawLine, Scope, ServiceAnswer, ServiceCommand};
 use crate::domain::{Answer, Command};
 use axum::body::Bytes;
@@ -27,7 +26,7 @@ const PART: usize = 64;
     request_body(content = String, content_type = "application/x-ndjson", description = "At most 5,000 lines of at most 64 KiB, 16 MiB together",
         example = json!("{\"key\":\"r-1\",\"order\":{\"service_name\":\"Delivery\",\"payer\":\"alice\",\"deadline\":\"2030-01-31T12:00:00Z\",\"case_number\":\"C-1\",\"fees\":[{\"name\":\"Delivery\",\"unit_price\":{\"amount\":\"29.00\",\"currency\":\"EUR\"}}]}}\n")),
     security(("source_key" = [])),
-    responses((status = 200, description = "A line per line, as `BulkAnswer` says", body = BulkAnswer, content_type = "application/x-ndjson"),
+    responses((status = 200, description = "A line per line, as `BulkAnswer` says", body = String, content_type = "application/x-ndjson"),
         (status = 422, description = "`invalid_value`: no lines, or too many")))]
 pub async fn hand_in_bulk(State(app): State<Arc<App>>, source: Source, request: Request) -> Result<Response, Refusal> {
     let caller = source.with(Scope::OrdersWrite)?;

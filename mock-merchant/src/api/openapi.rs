@@ -3,6 +3,7 @@
 use super::App;
 use super::problem::{PROBLEM_JSON, Refusal};
 use crate::domain::service::SourceMessage;
+use crate::domain::service::message::BulkAnswer;
 use crate::sim;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -35,7 +36,7 @@ const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "st
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),
-    components(schemas(Problem, DeviceId, GateGroup, HoldId, ServiceNumber, SourceId, SourceMessage, StoreId, TripId)),
+    components(schemas(BulkAnswer, Problem, DeviceId, GateGroup, HoldId, ServiceNumber, SourceId, SourceMessage, StoreId, TripId)),
 )]
 struct Base;
 
