@@ -188,7 +188,8 @@ async fn documents_of_others_are_refused_and_leave_nothing() {
         let answer = hand.submit_jws(trip, 1, &flipped(part), &lines).await;
         assert_eq!((answer.status, answer.problem().as_str()), (422, "document_invalid"), "part {part}");
     }
-    let bound: [(&str, fn(&mut BasketSummary)); 5] = [
+    type Alteration = (&'static str, fn(&mut BasketSummary));
+    let bound: [Alteration; 5] = [
         ("user", |s| s.sub = Sub::parse("somebody-else").unwrap()),
         ("device", |s| s.device_id = DeviceId::new(now(), random())),
         ("merchant", |s| s.merchant_id = walkpay::MerchantId::parse("elsewhere").unwrap()),

@@ -58,7 +58,7 @@ fn a22_without_stored_value_account_the_hold_alone_covers() {
     assert_eq!(w.colas(&mut d, &mut trip, 3), Some(Verdict::InsufficientCover));
     assert_eq!(w.colas(&mut d, &mut trip, 2), Some(Verdict::Accepted));
     w.work();
-    assert_eq!(w.bank.taken(&trip.id), 200);
+    assert_eq!(w.bank.taken(trip.id), 200);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_waiting_attempt_is_superseded_by_a_higher_one() {
     assert_eq!((first.attempt, first.reasons[0].code), (1, ReasonCode::Superseded));
     w.work();
     assert_eq!(w.verdict(&d, &trip), Some(Verdict::Accepted));
-    assert_eq!(w.bank.taken(&trip.id), 200);
+    assert_eq!(w.bank.taken(trip.id), 200);
 }
 
 #[test]

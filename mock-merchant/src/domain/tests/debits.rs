@@ -31,7 +31,7 @@ fn a23_a24_a25_stored_value_first_then_the_bank_then_the_result() {
     let done = LegState::Succeeded;
     assert_eq!(legs, [(PaymentMethod::StoredValue, 200, done), (PaymentMethod::Bank, 500, done)]);
     assert_eq!(result.receipt_number, Some(1));
-    assert_eq!((w.stored_value(&d), w.bank.taken(&trip.id)), (0, 500));
+    assert_eq!((w.stored_value(&d), w.bank.taken(trip.id)), (0, 500));
     assert_eq!(w.report(&trip).order.as_deref(), Some("paid"));
     let day: String =
         w.conn.query_row("SELECT business_date FROM transfers WHERE kind = 'debit'", [], |r| r.get(0)).unwrap();
@@ -49,7 +49,7 @@ fn an_expired_hold_allows_one_plain_debit_of_the_whole() {
         w.work_for(HOUR);
         assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
         assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.d", trip.id));
-        assert_eq!(w.bank.taken(&trip.id), 500);
+        assert_eq!(w.bank.taken(trip.id), 500);
         w.check_quiet();
     }
 }
@@ -80,7 +80,7 @@ fn an_unknown_outcome_is_neither_success_nor_failure() {
     assert!(w.debits(&d).is_empty());
     w.work_for(HOUR);
     assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
-    assert_eq!(w.bank.taken(&trip.id), 500);
+    assert_eq!(w.bank.taken(trip.id), 500);
     w.check_quiet();
 }
 
@@ -93,7 +93,7 @@ fn a_partial_approval_is_given_back_and_counts_as_a_refusal() {
     assert!(w.bank.requests.contains(&format!("{}.v.c", trip.id)));
     let result = w.debits(&d).pop().unwrap();
     assert_eq!((result.status, result.due), (DebitStatus::Unpaid, eur(500)));
-    assert_eq!(w.bank.taken(&trip.id), 0);
+    assert_eq!(w.bank.taken(trip.id), 0);
     w.check_quiet();
 }
 
@@ -106,7 +106,7 @@ fn a_partial_approval_that_the_bank_keeps_is_applied() {
     w.work_for(HOUR);
     let result = w.debits(&d).pop().unwrap();
     assert_eq!((result.status, result.due), (DebitStatus::Unpaid, eur(200)));
-    assert_eq!(w.bank.taken(&trip.id), 300);
+    assert_eq!(w.bank.taken(trip.id), 300);
     w.check_quiet();
 }
 
@@ -119,7 +119,7 @@ fn a_late_success_pays_what_is_due() {
     let statuses: Vec<_> = w.debits(&d).iter().map(|r| r.status).collect();
     assert_eq!(statuses, [DebitStatus::Unpaid, DebitStatus::Settled]);
     assert_eq!(w.report(&trip).order.as_deref(), Some("paid"));
-    assert_eq!(w.bank.taken(&trip.id), 500);
+    assert_eq!(w.bank.taken(trip.id), 500);
     w.check_quiet();
 }
 
@@ -129,12 +129,12 @@ fn a_late_success_that_nothing_is_due_for_is_refunded() {
     let (d, trip) = accepted(&mut w);
     w.bank.script("c", &[Script::Decline("hold_expired")]);
     w.work();
-    assert_eq!(w.bank.taken(&trip.id), 500, "by the plain debit");
-    w.bank.book(w.now, &format!("{}.c", trip.id), &trip.id, 500);
+    assert_eq!(w.bank.taken(trip.id), 500, "by the plain debit");
+    w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
     w.work_for(HOUR);
     assert_eq!(w.debits(&d).len(), 1);
     assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.f", trip.id));
-    assert_eq!(w.bank.taken(&trip.id), 500);
+    assert_eq!(w.bank.taken(trip.id), 500);
     w.check_quiet();
 }
 
@@ -142,9 +142,9 @@ fn a_late_success_that_nothing_is_due_for_is_refunded() {
 fn a_late_success_of_a_trip_that_nobody_knows_is_refunded() {
     let mut w = World::new();
     let trip = w.trip();
-    w.bank.book(w.now, "somebody.c", &trip.id, 500);
+    w.bank.book(w.now, "somebody.c", trip.id, 500);
     w.work_for(HOUR);
-    assert_eq!(w.bank.taken(&trip.id), 0);
+    assert_eq!(w.bank.taken(trip.id), 0);
     w.check_quiet();
 }
 
@@ -163,7 +163,7 @@ fn a_crash_between_any_two_steps_loses_nothing() {
         assert!(w.debits(&d).is_empty(), "the lease holds");
         w.work_for(HOUR);
         assert_eq!(w.debits(&d).pop().unwrap().status, DebitStatus::Debited);
-        assert_eq!(w.bank.taken(&trip.id), 500);
+        assert_eq!(w.bank.taken(trip.id), 500);
         assert_eq!(w.bank.requests.iter().filter(|r| r.ends_with(".c")).count(), 1);
         // The first worker comes back late: its answer changes nothing any more.
         let ctx = w.ctx();
@@ -220,7 +220,7 @@ fn no_statement_of_a_trip_goes_through_a_table_or_is_compiled_twice() {
     w.hold(&mut d, &mut given_up, 100);
     w.cancel(&mut d, &given_up).unwrap();
     w.work();
-    assert_eq!((w.bank.taken(&trip.id), w.bank.taken(&next.id)), (500, 300));
+    assert_eq!((w.bank.taken(trip.id), w.bank.taken(next.id)), (500, 300));
     // The invariants look at everything, and there are few stores.
     let known = |sql: &String| sql.contains("FROM stores ORDER BY") || sql.contains("GROUP BY") || invariant(sql);
     assert!(SCANS.with_borrow(|all| all.iter().any(known)), "scans are noticed");

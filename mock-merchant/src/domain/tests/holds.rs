@@ -73,7 +73,7 @@ fn raised_without_top_up_by_a_new_hold_before_the_old_one_is_released() {
     assert_eq!(endings, ["h1", "u2", "h2", "r1", "c"]);
     assert_eq!(w.verdict(&d, &trip), Some(Verdict::Accepted));
     assert!(statuses(&w, &d).contains(&(200, Replaced)) && statuses(&w, &d).contains(&(500, Captured)));
-    assert_eq!(w.bank.taken(&trip.id), 500);
+    assert_eq!(w.bank.taken(trip.id), 500);
     w.check_quiet();
 }
 
@@ -158,7 +158,7 @@ fn a_hold_that_was_not_needed_is_released_after_the_debit() {
     w.work();
     assert_eq!(w.colas(&mut d, &mut trip, 5), Some(Verdict::Accepted));
     w.work();
-    assert_eq!((w.stored_value(&d), w.bank.taken(&trip.id)), (0, 0));
+    assert_eq!((w.stored_value(&d), w.bank.taken(trip.id)), (0, 0));
     assert_eq!(statuses(&w, &d).last(), Some(&(500, Released)));
     w.check_quiet();
 }

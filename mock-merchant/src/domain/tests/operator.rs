@@ -169,7 +169,7 @@ fn export_shows_and_erasure_removes_what_is_personal() {
     w.admin(AdminCommand::EraseUser { user_name: name("alice") });
     assert!(export(&w).is_none(), "nobody has this name any more");
     w.work_for(Duration::from_secs(3600));
-    assert_eq!(w.bank.taken(&trip.id), 500, "the debit was carried through");
+    assert_eq!(w.bank.taken(trip.id), 500, "the debit was carried through");
     w.check_quiet();
     let left = |sql: &str| w.conn.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
     for table in ["user_names", "user_addresses", "bank_bindings", "device_labels", "attempt_lines", "user_days"] {
