@@ -16,7 +16,7 @@ mod thread;
 mod transmit;
 mod worker;
 
-pub(crate) use ask::{order, orders, refresh_slip};
+pub(crate) use ask::{order, orders, refresh_slip, totals};
 pub(crate) use enrol::enrol;
 pub(crate) use pass::{PassToShow, show_pass};
 pub(crate) use sign::{attach, rotate, two_steps};

@@ -20,5 +20,4 @@ pub mod sim;
 pub mod store;
 #[cfg(test)]
 mod testing;
-pub mod webhook;
 pub mod worker;

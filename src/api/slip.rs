@@ -147,7 +147,7 @@ impl Slip {
     ///
     /// # Errors
     /// [`WalkpayError::WrongOrder`] when it is paid, or while the merchant has a payment of it under way (`close_payment` is due).
-    pub async fn close(&self) -> Result<(), WalkpayError> {
+    pub async fn close_slip(&self) -> Result<(), WalkpayError> {
         let slip_id = self.id;
         self.handle.call(move |w| w.command(Command::CloseSlip { slip_id }).map(drop)).await
     }

@@ -13,8 +13,11 @@ use crate::error::WalkpayError;
 use crate::id::*;
 use crate::protocol::enrolment_code::check_url;
 use crate::protocol::order::SlipRequest;
-use crate::protocol::question::OrderFilter;
-use crate::runtime::{Handle, Setup, Worker, attach, enrol, on_pool, open, order, orders, rotate, sync_catalogue};
+use crate::protocol::query::Totals;
+use crate::protocol::question::{OrderFilter, TotalsFilter};
+use crate::runtime::{
+    Handle, Setup, Worker, attach, enrol, on_pool, open, order, orders, rotate, sync_catalogue, totals,
+};
 use crate::session::{
     Command, DeviceStatus, ForwardPolicy, HostEvent, OrderDetail, OrderList, Reply, SlipState, TripState,
 };
@@ -232,6 +235,17 @@ impl Terminal {
     pub async fn order(&self, service_number: ServiceNumber) -> Result<OrderDetail, WalkpayError> {
         let handle = self.handle.clone();
         on_pool(async move { order(&handle, service_number).await }).await
+    }
+
+    /// B31, B32: what the user who is signed in has paid, summed up by method, case and more, everywhere: by slips and by baskets. The
+    /// merchant is asked each time.
+    ///
+    /// # Errors
+    /// [`WalkpayError::InvalidInput`] for the filter, [`WalkpayError::Network`], [`WalkpayError::Refused`],
+    /// [`WalkpayError::Untrusted`], [`WalkpayError::NotSignedIn`].
+    pub async fn totals(&self, filter: TotalsFilter) -> Result<Totals, WalkpayError> {
+        let handle = self.handle.clone();
+        on_pool(async move { totals(&handle, filter).await }).await
     }
 
     /// B22: asks for a slip of orders of one currency and one payee. It is asked for until the merchant has answered, also after a

@@ -127,7 +127,7 @@ pub struct QueriedPayments {
 }
 
 /// What was paid in one group and one currency. What a group is made by is there, the rest is absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, uniffi::Record)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TotalsGroup {
     /// How it was paid (B31).
@@ -163,7 +163,7 @@ pub struct TotalsGroup {
 }
 
 /// `GET /query/v1/totals`: a page of groups, in the order of what they are made by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, uniffi::Record)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Totals {
     /// At most as many as were asked for; none when nothing was paid.

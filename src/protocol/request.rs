@@ -4,12 +4,12 @@
 
 use super::message::{AttemptPut, CancellationPut, EnrolmentRequest, HoldPut, KeyRotationRequest, MAX_WAIT_SECONDS};
 use super::order::{PaymentPut, SlipRequest};
-use super::question::OrderFilter;
+use super::question::{OrderFilter, TotalsFilter};
 use crate::error::WalkpayError;
 use crate::id::*;
 use serde::Serialize;
 
-/// A call of the terminal or payer API.
+/// A call of the terminal, payer or query API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TerminalRequest {
     /// Asks for nonce, root key and key set. Carries no signature.
@@ -119,6 +119,11 @@ pub enum TerminalRequest {
         /// The payment.
         payment_id: PaymentId,
     },
+    /// B31, B32: asks for sums of the payer's own payments.
+    Totals {
+        /// Of which, and by what.
+        filter: TotalsFilter,
+    },
 }
 
 /// What a call looks like in HTTP.
@@ -184,6 +189,7 @@ impl TerminalRequest {
             Self::ClosePayment { slip_number, payment_id } => {
                 put(format!("{payer}/slips/{slip_number}/payments/{payment_id}/closure"), Vec::new())
             }
+            Self::Totals { filter } => get("/query/v1/totals".to_owned(), filter.to_query()),
         }
     }
 }
@@ -224,6 +230,31 @@ mod tests {
         ];
         for (request, expected) in rows {
             assert_eq!(line(&request), expected);
+        }
+        let (slip_number, payment_id) = (SlipNumber::new(7).unwrap(), PaymentId::parse(id).unwrap());
+        let slip_id = SlipId::parse(id).unwrap();
+        let body = SlipRequest { orders: vec![ServiceNumber::new(1).unwrap()], remarks: String::new(), invoice: None };
+        let make = TerminalRequest::MakeSlip { slip_id, body };
+        assert_eq!(make.to_http().unwrap().idempotency_key.as_deref(), Some(id));
+        let payer = [
+            (make, "POST /payer/v1/slips? {\"orders\":[\"000000000000001\"],\"remarks\":\"\"}".to_owned()),
+            (
+                TerminalRequest::PutPayment { slip_number, payment_id, body: PaymentPut { payment: "a.b.c".into() } },
+                format!("PUT /payer/v1/slips/000000000000000007/payments/{id}? {{\"payment\":\"a.b.c\"}}"),
+            ),
+            (
+                TerminalRequest::ClosePayment { slip_number, payment_id },
+                format!("PUT /payer/v1/slips/000000000000000007/payments/{id}/closure? "),
+            ),
+            (TerminalRequest::CloseSlip { slip_number }, "PUT /payer/v1/slips/000000000000000007/closure? ".into()),
+            (
+                TerminalRequest::Order { service_number: ServiceNumber::new(1).unwrap() },
+                "GET /payer/v1/orders/000000000000001? ".into(),
+            ),
+        ];
+        for (request, expected) in payer {
+            assert_eq!(line(&request), expected);
+            assert!(request.is_signed());
         }
         assert!(!TerminalRequest::StartEnrolment.is_signed());
         assert!(TerminalRequest::Keys.is_signed());

@@ -11,7 +11,8 @@ use crate::protocol::jws::json_problem;
 use crate::protocol::message::Problem;
 use crate::protocol::order::{OrderPage, OrderView, SlipView};
 use crate::protocol::problem::ProblemCode;
-use crate::protocol::question::OrderFilter;
+use crate::protocol::query::{Totals, TotalsGroup};
+use crate::protocol::question::{MAX_TOTALS_PER_PAGE, OrderFilter, TotalsFilter};
 use crate::protocol::request::TerminalRequest;
 use crate::session::{Command, OrderDetail, OrderList};
 use crate::time::Timestamp;
@@ -174,6 +175,23 @@ pub(crate) async fn refresh_slip(handle: &Handle, slip_id: SlipId) -> Result<(),
         w.command(Command::SlipShown { slip_id, slip: &slip }).map(drop)
     };
     handle.call(shown).await
+}
+
+/// B31, B32: sums of the payer's own payments.
+///
+/// # Errors
+/// [`WalkpayError::InvalidInput`] for the filter, [`WalkpayError::Network`], [`WalkpayError::Refused`],
+/// [`WalkpayError::Untrusted`], [`WalkpayError::NotSignedIn`].
+pub(crate) async fn totals(handle: &Handle, filter: TotalsFilter) -> Result<Totals, WalkpayError> {
+    filter.check()?;
+    let asker = handle.call(Asker::new).await?;
+    let totals: Totals = asker.ask("totals", &TerminalRequest::Totals { filter }).await?;
+    let amounts = |g: &TotalsGroup| [g.paid, g.refunded, g.net].iter().all(|a| a.currency == g.currency);
+    if totals.groups.len() > MAX_TOTALS_PER_PAGE as usize || !totals.groups.iter().all(amounts) {
+        return Err(WalkpayError::untrusted("totals", "form", "at most 1,000 groups, each of one currency"));
+    }
+    handle.call(move |w| same_user(w, asker.device)).await?;
+    Ok(totals)
 }
 
 /// Whoever signed in meanwhile must not be shown what was asked for somebody else.

@@ -117,7 +117,7 @@ pub(super) fn close_slip(device: &Device, slip_id: SlipId, now: &Now) -> Result<
     if slip.refused.is_some() || slip.status() == Some(SlipStatus::Closed) || slip.close_requested.is_some() {
         return Ok(Decision::nothing(Reply::Done));
     }
-    let call = "close";
+    let call = "close_slip";
     if slip.status() == Some(SlipStatus::Paid) {
         return Err(slip.wrong_order(call, false));
     }
@@ -151,7 +151,7 @@ pub(super) fn close_payment(
         }
         (Some(p), _) if p.refused.is_some() || p.withdrawn => return Ok(Decision::nothing(Reply::Done)),
         (_, None) => {
-            let due = "next_event (the merchant's answer to the payment), or close the slip".to_owned();
+            let due = "next_event (the merchant's answer to the payment), or close_slip".to_owned();
             return Err(WalkpayError::WrongOrder { called: call.into(), due });
         }
         (_, Some(v)) => match v.status {
@@ -278,13 +278,16 @@ impl Device {
                 self.tidy_payment(*slip_id);
             }
             Fact::PaymentSeen { slip_id, seq, payment } => {
-                self.take(*seq);
+                let answered = self.take(*seq);
                 self.on_slip(*slip_id, at, |slip| {
                     slip.learn_payment(payment);
                     let ours = slip.payments.iter_mut().filter(|p| p.payment_id == payment.payment_id);
                     ours.for_each(|p| {
                         p.submitted.get_or_insert(at);
                     });
+                    if let Some(entry) = answered {
+                        forget_closure(slip, &entry.body);
+                    }
                 });
             }
             Fact::ClosureRequested { seq, slip_id, payment_id } => {
@@ -337,6 +340,9 @@ impl Device {
             OutboxBody::SlipPayment { payment_id, .. } => {
                 let ours = slip.payments.iter_mut().filter(|p| p.payment_id == *payment_id);
                 ours.for_each(|p| p.refused = Some(refusal.clone()));
+                if refusal.problem == "slip_over" {
+                    slip.end();
+                }
             }
             body => forget_closure(slip, body),
         });

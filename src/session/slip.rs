@@ -222,6 +222,16 @@ impl Slip {
         self.learn_end();
     }
 
+    /// The merchant takes no payment of it any more. If it was paid elsewhere, a result says so.
+    pub(super) fn end(&mut self) {
+        if let Some(made) = &mut self.made
+            && made.status != SlipStatus::Paid
+        {
+            made.status = SlipStatus::Closed;
+        }
+        self.learn_end();
+    }
+
     fn learn_end(&mut self) {
         if matches!(self.status(), Some(SlipStatus::Paid | SlipStatus::Closed)) {
             self.close_requested = None;

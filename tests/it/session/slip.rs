@@ -3,6 +3,7 @@
 use super::world::*;
 use walkpay::protocol::crypto::Algorithm;
 use walkpay::protocol::document::*;
+use walkpay::protocol::message::Problem;
 use walkpay::protocol::order::*;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::question::OrderFilter;
@@ -137,7 +138,7 @@ fn a_wrong_order_of_calls_names_the_call_that_is_due() {
     let payment = world.pay(id, PaymentMethod::Test);
     assert_eq!(due_call(pay(&mut world, id)), "next_event (how the payment ends)");
     let close = world.command(Command::ClosePayment { slip_id: id, payment_id: payment });
-    assert_eq!(due_call(close), "next_event (the merchant's answer to the payment), or close the slip");
+    assert_eq!(due_call(close), "next_event (the merchant's answer to the payment), or close_slip");
     let launch = Launch::Url { url: "https://pay.example/1".into() };
     let under_way = PaymentView { launch: Some(launch.clone()), ..world.payment_view(id, PaymentStatus::Open) };
     let due = world.item();
@@ -387,6 +388,34 @@ fn a_payment_is_given_up_once_and_its_end_is_told() {
     world.tell_slip(id, SlipStatus::Open, PaymentStatus::Closed);
     assert_eq!(world.slip(id).status(), Some(SlipStatus::Open));
     assert_eq!(world.slip(id).payments[0].close_requested, None);
+}
+
+#[test]
+fn a_payment_that_the_channel_does_not_let_go_can_be_asked_for_again() {
+    let mut world = World::enrolled();
+    let (id, payment) = world.paying_slip(PaymentMethod::Bank);
+    let close = |world: &mut World| world.command(Command::ClosePayment { slip_id: id, payment_id: payment }).unwrap();
+    close(&mut world);
+    assert!(world.slip(id).payments[0].close_requested.is_some());
+    let (closure, still_open) = (world.item(), world.payment_view(id, PaymentStatus::Open));
+    world.ok(closure.id, &still_open);
+    assert_eq!(world.slip(id).payments[0].close_requested, None, "answered: the bank is asked already");
+    close(&mut world);
+    assert_ne!(world.item().id, closure.id);
+}
+
+#[test]
+fn a_slip_that_is_over_at_the_merchant_is_over_here() {
+    let mut world = World::enrolled();
+    let id = world.made_slip();
+    world.pay(id, PaymentMethod::Bank);
+    let due = world.item();
+    let over =
+        Problem { typ: "urn:walkpay:problem:slip_over".into(), status: 409, ..ProblemCode::IdConflict.document("") };
+    world.answer(due.id, 409, serde_json::to_vec(&over).unwrap());
+    assert_eq!(world.device().slip_state(id).unwrap().due, "make_slip (this one is closed)");
+    world.tell_slip(id, SlipStatus::Paid, PaymentStatus::Succeeded);
+    assert_eq!(world.slip(id).status(), Some(SlipStatus::Paid), "by another device");
 }
 
 #[test]

@@ -3,4 +3,3 @@ mod debits;
 mod devices;
 mod holds;
 mod operator;
-mod service;
