@@ -20,4 +20,5 @@ pub mod sim;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 pub mod worker;

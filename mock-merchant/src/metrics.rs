@@ -22,6 +22,7 @@ pub struct Metrics {
     bank_calls: Family<Labels<2>, Counter>,
     exports: Gauge,
     exported: Counter,
+    webhooks: Family<Labels<1>, Counter>,
 }
 
 impl Default for Metrics {
@@ -38,6 +39,7 @@ impl Default for Metrics {
             bank_calls: Family::default(),
             exports: Gauge::default(),
             exported: Counter::default(),
+            webhooks: Family::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -52,6 +54,7 @@ impl Default for Metrics {
         registry.register("bank_calls", "Calls to the bank by operation and outcome", metrics.bank_calls.clone());
         registry.register("exports_open", "Exports that are being written", metrics.exports.clone());
         registry.register("exported_rows", "Rows that exports were written with", metrics.exported.clone());
+        registry.register("webhooks", "Messages sent to service systems by outcome", metrics.webhooks.clone());
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -77,6 +80,11 @@ impl Metrics {
     pub fn poll(&self) -> Counted<'_> {
         self.polls.inc();
         Counted(&self.polls)
+    }
+
+    /// Counts a message to a service system that was sent.
+    pub fn webhook(&self, outcome: &str) {
+        self.webhooks.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     /// Counts a call to the bank.

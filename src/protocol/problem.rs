@@ -54,7 +54,7 @@ problems! {
     OrderLocked "order_locked" 409 "The order cannot be changed: it is on a slip, a payment of it has begun, or it is over.";
     PreconditionFailed "precondition_failed" 412 "It changed in the meantime: read it again.";
     TooLarge "too_large" 413 "The request is larger than its limit.";
-    UnsupportedMediaType "unsupported_media_type" 415 "The body must be application/json.";
+    UnsupportedMediaType "unsupported_media_type" 415 "The body must be of the media type that the operation takes.";
     IdConflict "id_conflict" 422 "Another body was recorded under this identifier.";
     IdempotencyMismatch "idempotency_mismatch" 422 "Another body was sent under this Idempotency-Key.";
     DocumentInvalid "document_invalid" 422 "A signed document does not verify.";

@@ -83,6 +83,10 @@ pub struct App {
     pub nonces: Mutex<NonceGuard>,
     /// Tells the worker that there may be something to do.
     pub kick: Arc<Notify>,
+    /// Tells the delivery of webhooks that there may be something to do.
+    pub messages: Notify,
+    /// Bulk hand-ins in work.
+    pub bulks: Semaphore,
     /// True once the server is to stop: polls end, `/healthz` says so.
     pub stopping: watch::Receiver<bool>,
     /// The OpenAPI document, as text.
@@ -137,6 +141,8 @@ impl App {
             nonces: Mutex::new(NonceGuard::new(parts.not_before, NONCES, NONCES_PER_KEY)),
             document: OnceLock::new(),
             healthy: AtomicBool::new(true),
+            messages: Notify::new(),
+            bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
             keys: RwLock::default(),
             merchant_id: parts.merchant_id,
             core: parts.core,
@@ -178,6 +184,7 @@ impl App {
         let answer = self.writer.submit(move |tx| domain::commit(tx, &ctx, &caller, prepared)).await;
         drop(queued);
         self.kick.notify_one();
+        self.messages.notify_one();
         Ok(answer?)
     }
 

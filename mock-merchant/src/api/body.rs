@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::Duration;
 use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::jws::json_problem;
 use walkpay::protocol::problem::ProblemCode;
@@ -18,16 +19,23 @@ use walkpay::protocol::problem::ProblemCode;
 /// # Errors
 /// 413 `too_large`, 408 `timeout`, or 400 `malformed` when the connection ended early.
 pub async fn read(app: &App, body: Body) -> Result<Bytes, Refusal> {
-    let limits = &app.limits;
-    let collected = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(limits.body_time, collected).await {
+    read_within(body, app.limits.body_bytes, app.limits.body_time).await
+}
+
+/// Reads a body within limits of its own.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_within(body: Body, bytes: usize, time: Duration) -> Result<Bytes, Refusal> {
+    let collected = Limited::new(body, bytes).collect();
+    match tokio::time::timeout(time, collected).await {
         Err(_) => Err(Refusal::new(
             ProblemCode::Timeout,
-            format!("The whole body must arrive within {} seconds.", limits.body_time.as_secs()),
+            format!("The whole body must arrive within {} seconds.", time.as_secs()),
         )),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(e)) if e.is::<LengthLimitError>() => {
-            Err(Refusal::new(ProblemCode::TooLarge, format!("A body has at most {} bytes.", limits.body_bytes)))
+            Err(Refusal::new(ProblemCode::TooLarge, format!("A body has at most {bytes} bytes.")))
         }
         Ok(Err(_)) => Err(Refusal::malformed("The body ended before it was complete.")),
     }
@@ -38,13 +46,21 @@ pub async fn read(app: &App, body: Body) -> Result<Bytes, Refusal> {
 /// # Errors
 /// 415 `unsupported_media_type`.
 pub fn check_json_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    check_type(headers, "application/json")
+}
+
+/// Whether the request says that its body is of this type.
+///
+/// # Errors
+/// 415 `unsupported_media_type`.
+pub fn check_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> {
     let essence = headers
         .get(CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     match essence.as_deref() {
-        Some("application/json") => Ok(()),
-        _ => Err(Refusal::new(ProblemCode::UnsupportedMediaType, "Send application/json.")),
+        Some(essence) if essence == expected => Ok(()),
+        _ => Err(Refusal::new(ProblemCode::UnsupportedMediaType, format!("Send {expected}."))),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod auth;
 pub mod body;
+pub mod bulk;
 pub mod export;
 pub mod fault;
 pub mod gate;
@@ -13,6 +14,7 @@ pub mod ops;
 pub mod params;
 pub mod problem;
 pub mod query;
+pub mod service;
 pub mod sim;
 pub mod staff;
 pub mod terminal;
@@ -66,6 +68,16 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(export::export_orders))
         .routes(routes!(export::export_payments))
         .routes(routes!(export::export_totals))
+        .routes(routes!(service::hand_in, service::orders))
+        .routes(routes!(bulk::hand_in_bulk))
+        .routes(routes!(service::order))
+        .routes(routes!(service::versions))
+        .routes(routes!(service::submit))
+        .routes(routes!(service::confirm))
+        .routes(routes!(service::modify))
+        .routes(routes!(service::withdraw))
+        .routes(routes!(service::deliveries))
+        .routes(routes!(service::redeliver))
         .routes(routes!(ops::page))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::metrics))

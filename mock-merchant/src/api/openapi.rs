@@ -2,6 +2,8 @@
 
 use super::App;
 use super::problem::{PROBLEM_JSON, Refusal};
+use crate::domain::service::SourceMessage;
+use crate::domain::service::message::BulkAnswer;
 use crate::sim;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use utoipa::OpenApi;
 use walkpay::protocol::message::Problem;
 use walkpay::protocol::problem::ProblemCode;
-use walkpay::{DeviceId, GateGroup, HoldId, SourceId, StoreId, TripId};
+use walkpay::{DeviceId, GateGroup, HoldId, ServiceNumber, SourceId, StoreId, TripId};
 
 /// The schemes that operations name in `security`.
 const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "staff_token"];
@@ -30,10 +32,11 @@ const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "st
         (name = "gate", description = "Gates: spent and revoked exit passes"),
         (name = "staff", description = "Members of staff: checks that wait for a decision"),
         (name = "query", description = "Payers, service systems and staff: what was ordered and paid"),
+        (name = "service", description = "Service systems: orders that they hand in, what they are told of them"),
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),
-    components(schemas(Problem, DeviceId, GateGroup, HoldId, SourceId, StoreId, TripId)),
+    components(schemas(BulkAnswer, Problem, DeviceId, GateGroup, HoldId, ServiceNumber, SourceId, SourceMessage, StoreId, TripId)),
 )]
 struct Base;
 
@@ -148,7 +151,7 @@ fn security_schemes() -> Value {
                             over @method, @path, @query, content-digest, content-type and, where there is one, idempotency-key; with created, nonce, keyid and tag."
         },
         gate: { "type": "http", "scheme": "bearer", "description": "A gate token, made with `mock-merchant gate token`." },
-        source: { "type": "http", "scheme": "bearer", "description": "An API key of a service system, made with `mock-merchant source key`." },
+        source: { "type": "http", "scheme": "bearer", "description": "An API key of a service system, made with `mock-merchant service key`." },
         staff: { "type": "http", "scheme": "bearer", "bearerFormat": "JWS", "description": "A staff token, made with `mock-merchant staff token`." }
     })
 }

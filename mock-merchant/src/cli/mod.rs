@@ -5,6 +5,7 @@ mod device;
 mod folder;
 mod query;
 mod serve;
+mod service;
 mod staff;
 mod store;
 mod user;
@@ -85,6 +86,9 @@ enum Command {
     /// Gates.
     #[command(subcommand)]
     Gate(staff::Gate),
+    /// Service systems: who may hand in orders, and where they are told what becomes of them.
+    #[command(subcommand)]
+    Service(service::Service),
     /// The merchant's keys.
     #[command(subcommand)]
     Keys(store::Keys),
@@ -143,6 +147,11 @@ Examples:
     mock-merchant --data shop query totals --group-by method --day-from 2026-01-30 --day-to 2026-01-30
     mock-merchant --data shop query reconcile 2026-01-30
 
+  A service system that hands in orders, and where it is told what becomes of them:
+    mock-merchant --data shop service add delivery --name \"Delivery\" --payee \"My Shop Services\" --time-zone Europe/Berlin
+    mock-merchant --data shop service key delivery
+    mock-merchant --data shop service callback delivery https://delivery.my-shop.example/webhooks
+
   Decide a check:
     mock-merchant --data shop staff list berlin-1
     mock-merchant --data shop staff decide TRIP 1 --accept
@@ -194,6 +203,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Device(device) => device.run(common)?,
         Command::Staff(staff) => staff.run(common)?,
         Command::Gate(gate) => gate.run(common)?,
+        Command::Service(service) => service.run(common)?,
         Command::Keys(keys) => keys.run(common)?,
         Command::Pass(pass) => pass.run(common)?,
         Command::Query(query) => return query.run(common),

@@ -5,7 +5,7 @@ use super::{AdminCommand, Answer, Ctx, catalogue, users};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::{Device, DeviceState};
 use crate::store::users::UserState;
-use crate::store::{Tx, devices, enrolment, passes, stores, users as people};
+use crate::store::{Tx, devices, enrolment, passes, sources, stores, users as people};
 use jiff::tz::TimeZone;
 use std::time::Duration;
 use walkpay::protocol::crypto::{base64url, digest};
@@ -57,6 +57,7 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
         },
         AdminCommand::NewStaffToken { store_id, staff_id, hours } => staff_token(tx, ctx, &store_id, &staff_id, hours),
         AdminCommand::NewGateKey(group) => gate_key(tx, ctx, &group),
+        AdminCommand::Source(command) => super::service::administer(tx, ctx, command).map(Answer::Told),
     }
 }
 
@@ -78,6 +79,9 @@ fn add_store(tx: &Tx<'_>, ctx: &Ctx, info: &StoreInfo) -> Result<Answer, Failure
         && before.currency() != info.currency
     {
         return Err(refuse(ProblemCode::CurrencyMismatch, format!("the store's currency is {}", before.currency())));
+    }
+    if sources::find(tx, info.store_id.as_str())?.is_some() {
+        return Err(refuse(ProblemCode::IdConflict, "a service system has this id"));
     }
     stores::put(tx, info)?;
     done(tx, ctx, "add_store", info.store_id.as_str())

@@ -1,7 +1,7 @@
 //! What can be asked of the merchant, by whom, and what it answers.
 
 use super::once::Reply;
-use super::service::SourceCaller;
+use super::service::{ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, SourceCaller, Told};
 use serde::{Deserialize, Serialize};
 use walkpay::protocol::document::{Reason, StoreInfo};
 use walkpay::protocol::message::*;
@@ -88,6 +88,8 @@ pub enum Command {
     },
     /// A staff decision, by staff of the store or the operator → [`Answer::Decided`].
     Decide(Decision),
+    /// `/service/v1`, by a service system → [`Answer::Service`].
+    Service(ServiceCommand),
     /// By the operator.
     Admin(AdminCommand),
 }
@@ -175,6 +177,8 @@ pub enum AdminCommand {
     },
     /// → [`Answer::GateKey`].
     NewGateKey(GateGroup),
+    /// Of a service system → [`Answer::Told`].
+    Source(SourceAdmin),
 }
 
 /// Somebody who can shop.
@@ -260,6 +264,8 @@ pub enum Query {
         /// Whose.
         user_name: UserName,
     },
+    /// `/service/v1`, by a service system → [`Answer::Service`].
+    Service(ServiceQuery),
     /// All stores, by anyone → [`Answer::Stores`].
     Stores,
     /// What became of a trip's money, by the operator → [`Answer::Trip`].
@@ -294,6 +300,10 @@ pub enum Answer {
     },
     /// An answer that is the same for each repeat under its idempotency key.
     Reply(Reply),
+    /// What a service system is answered.
+    Service(ServiceAnswer),
+    /// What the operator is told of a service system.
+    Told(Told),
     /// Done.
     Done,
     /// A new user.

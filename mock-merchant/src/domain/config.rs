@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
 /// How the merchant decides. Amounts are in whole units of the currency at hand (euros, yen).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,14 @@ pub struct Config {
     pub catalogue_usable: Duration,
     /// How long a shopper has for paying what the bank refused.
     pub payable: Duration,
+    /// How long before an order's deadline the payer is reminded of it.
+    pub remind_before: Vec<Duration>,
+    /// How long after it.
+    pub remind_after: Vec<Duration>,
+    /// How long after its deadline an order can no longer be paid.
+    pub expire_after: Duration,
+    /// The pauses before a webhook is sent again, one after the other; then it is a dead letter.
+    pub webhook_retries: Vec<Duration>,
     /// How long a call to the bank may take before another worker takes it up.
     pub lease: Duration,
     /// First pause after a call without an answer; doubles up to `retry_max`.
@@ -80,6 +91,13 @@ impl Default for Config {
             clock_ahead: Duration::from_secs(5 * 60),
             catalogue_usable: Duration::from_secs(24 * 3600),
             payable: Duration::from_secs(14 * 24 * 3600),
+            remind_before: vec![Duration::from_secs(3 * DAY), Duration::from_secs(DAY)],
+            remind_after: vec![Duration::from_secs(DAY), Duration::from_secs(7 * DAY)],
+            expire_after: Duration::from_secs(30 * DAY),
+            // 75 hours altogether.
+            webhook_retries: [5, 300, 1_800, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, DAY]
+                .map(Duration::from_secs)
+                .to_vec(),
             lease: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(15 * 60),

@@ -2,7 +2,7 @@
 
 use super::attempts::business_date;
 use super::tell::{sign, tell};
-use super::{Ctx, holds, statement};
+use super::{Ctx, holds, service, statement};
 use crate::bank::port::BankOutcome;
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
@@ -14,6 +14,7 @@ use crate::store::users::UserState;
 use crate::store::{Tx, devices, stores, trips, users};
 use walkpay::Currency;
 use walkpay::protocol::document::{DebitResult, DebitStatus, EventBody, KeyUse, Leg, LegState, PaymentMethod};
+use walkpay::protocol::order::OrderNews;
 
 /// Writes down what will move: the legs, and the first call to the bank.
 pub(super) fn begin(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment) -> Result<(), Failure> {
@@ -218,6 +219,10 @@ fn close(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, reason: Option<&str>) -> Res
     let deadline = (due > 0).then(|| ctx.now.plus(ctx.config.payable));
     orders::set(tx, payment.number, state, due, deadline)?;
     tell_result(tx, ctx, payment, status, due)?;
+    if due > 0 {
+        service::tell_payer(tx, ctx, payment.number, OrderNews::Payable)?;
+        service::arrange(tx, ctx, &orders::get(tx, payment.number)?)?;
+    }
     holds::release_unneeded(tx, ctx, &payment.trip)?;
     if payment.bank() > 0 {
         calls::read_statement_by(tx, ctx.now.plus(ctx.config.statement_after_debit))?;

@@ -1,6 +1,6 @@
 //! What falls due without anybody asking.
 
-use super::{Ctx, catalogue, debit, holds, statement, trips};
+use super::{Ctx, catalogue, debit, holds, service, statement, trips};
 use crate::bank::port::StatementEntry;
 use crate::failure::Failure;
 use crate::store::calls::BankCall;
@@ -11,13 +11,14 @@ use walkpay::Timestamp;
 const STEP: u32 = 64;
 
 /// Does some of what is due inside: posts debits that stored value covers, gives up idle trips, has expired holds freed,
-/// renews catalogue revisions. How much was done; 0: nothing is due.
+/// renews catalogue revisions, reminds payers of orders and lets orders expire. How much was done; 0: nothing is due.
 pub(crate) fn internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<usize, Failure> {
     let posted = debit::post_local(tx, ctx, STEP)?;
     let given_up = trips::give_up_idle(tx, ctx, STEP)?;
     let expired = holds::expire(tx, ctx, STEP)?;
     let renewed = catalogue::renew(tx, ctx)?;
-    Ok(posted + given_up + expired + renewed)
+    let woken = service::wake(tx, ctx, STEP)?;
+    Ok(posted + given_up + expired + renewed + woken)
 }
 
 /// When something is next due inside.
@@ -28,7 +29,8 @@ pub(crate) fn next_internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<Timestamp>,
     let idle = store::trips::next_idle(tx, ctx.config.trip_idle)?;
     let expiry = store::holds::next_expiry(tx)?;
     let renewal = catalogue::next_renewal(tx, ctx)?;
-    Ok([idle, expiry, renewal].into_iter().flatten().min())
+    let order = store::orders::next_wake(tx)?;
+    Ok([idle, expiry, renewal, order].into_iter().flatten().min())
 }
 
 /// Notes that the bank gave no answer to a call.

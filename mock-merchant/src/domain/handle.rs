@@ -1,7 +1,9 @@
 //! The way of a command: what can be done in parallel, then what only the writer can do.
 
+use super::service::{ServiceAnswer, ServiceCommand, SourceCaller};
 use super::{
-    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, staff, trips, users,
+    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, service, staff, trips,
+    users,
 };
 use crate::failure::{Failure, refuse};
 use crate::store::{Tx, devices, events, stores};
@@ -16,6 +18,7 @@ enum Step {
     Hold(Box<holds::PreparedHold>),
     Attempt(Box<attempts::PreparedAttempt>),
     Cancellation(trips::PreparedCancellation),
+    Lines(u64, Vec<service::ReadLine>),
 }
 
 /// Verifies signatures and prices lines against a snapshot: the costly part, which any thread may do.
@@ -31,6 +34,9 @@ pub fn prepare(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, command: Command) -> Res
         Command::PutCancellation { trip_id, body } => {
             Step::Cancellation(trips::prepare(tx, ctx, caller, &trip_id, &body)?)
         }
+        Command::Service(ServiceCommand::HandInLines { first, lines }) => {
+            Step::Lines(first, service::read_lines(&lines))
+        }
         other => Step::Direct(other),
     };
     Ok(Prepared(step))
@@ -45,6 +51,10 @@ pub fn commit(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: Prepared) -> Re
         Step::Hold(hold) => holds::put(tx, ctx, caller, &hold),
         Step::Attempt(attempt) => attempts::put(tx, ctx, caller, &attempt),
         Step::Cancellation(cancellation) => trips::put_cancellation(tx, ctx, caller, &cancellation),
+        Step::Lines(first, lines) => {
+            let answers = service::hand_in_lines(tx, ctx, source(caller)?, first, lines)?;
+            Ok(Answer::Service(ServiceAnswer::Bulk(answers)))
+        }
         Step::Direct(command) => direct(tx, ctx, caller, command),
     }
 }
@@ -64,6 +74,7 @@ fn direct(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, command: Command) -> Result<A
         Command::RotateKeys { device_id, request } => enrolment::rotate(tx, ctx, caller, &device_id, &request),
         Command::SpendPasses { group, passes } => gates::spend(tx, caller, &group, &passes),
         Command::Decide(decision) => staff::decide(tx, ctx, caller, &decision),
+        Command::Service(command) => service::carry_out(tx, ctx, source(caller)?, command).map(Answer::Service),
         Command::Admin(command) => {
             operator(caller)?;
             admin::carry_out(tx, ctx, command)
@@ -100,6 +111,7 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
             operator(caller)?;
             users::export(tx, &user_name)
         }
+        Query::Service(query) => service::answer(tx, source(caller)?, query).map(Answer::Service),
         Query::Stores => Ok(Answer::Stores(stores::all(tx)?.into_iter().map(|s| s.info).collect())),
         Query::Trip(trip_id) => {
             operator(caller)?;
@@ -114,6 +126,13 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
 /// [`Failure::Fault`].
 pub fn request_key(tx: &Tx<'_>, kid: &walkpay::KeyId) -> Result<Option<devices::RequestKey>, Failure> {
     Ok(devices::request_key(tx, kid)?)
+}
+
+fn source(caller: &Caller) -> Result<&SourceCaller, Failure> {
+    match caller {
+        Caller::Source(source) => Ok(source),
+        _ => Err(refuse(ProblemCode::Forbidden, "only a service system can do this")),
+    }
 }
 
 pub(super) fn operator(caller: &Caller) -> Result<(), Failure> {

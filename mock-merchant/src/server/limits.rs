@@ -11,6 +11,12 @@ use walkpay::protocol::message::MAX_REQUEST_BODY;
 pub struct Limits {
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Bytes of a bulk hand-in of orders.
+    pub bulk_bytes: usize,
+    /// Time for a bulk hand-in to arrive.
+    pub bulk_time: Duration,
+    /// Bulk hand-ins at one time.
+    pub bulks: usize,
     /// Depth of nested JSON arrays and objects.
     pub json_depth: usize,
     /// Bytes of all request headers together.
@@ -51,6 +57,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: MAX_REQUEST_BODY,
+            bulk_bytes: 16 * 1024 * 1024,
+            bulk_time: Duration::from_secs(60),
+            bulks: 4,
             json_depth: 16,
             header_bytes: 32 * 1024,
             headers: 64,

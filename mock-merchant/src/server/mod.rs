@@ -1,9 +1,11 @@
 //! The server as a library: tests and examples start it in their process, the binary in its own.
 
 pub mod bank;
+mod callbacks;
 pub mod config;
 pub mod connection;
 pub mod limits;
+mod messages;
 pub mod tls;
 pub mod waiters;
 mod watch;
@@ -26,6 +28,7 @@ use crate::store::{StoreError, Tx, Writer, checkpoint, devices};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use bank::SimulatedBank;
+use callbacks::Callbacks;
 use connection::Acceptor;
 use hyper_util::rt::TokioTimer;
 use rusqlite::Connection;
@@ -156,6 +159,7 @@ impl Prepared {
             timeout: BANK_TIMEOUT,
             extra_roots: Vec::new(),
         })?;
+        let callbacks = Callbacks::new()?;
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
@@ -184,8 +188,11 @@ impl Prepared {
         let file = ServerFile { url: url.clone(), bank_url: simulated.map(|b| b.url.clone()) };
         folder.write("server.json", &file)?;
         let folder = Arc::new(folder);
-        let tasks =
-            vec![work::supervise(app.clone(), client, config.workers), watch::supervise(app.clone(), folder.clone())];
+        let tasks = vec![
+            work::supervise(app.clone(), client, config.workers),
+            messages::supervise(app.clone(), callbacks),
+            watch::supervise(app.clone(), folder.clone()),
+        ];
         let (listening, handle) = (listener.url(), Handle::new());
         let server = listener.serve(app.clone(), handle.clone());
         handle.listening().await;

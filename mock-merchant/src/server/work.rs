@@ -84,6 +84,7 @@ async fn take(app: &App) -> Result<Option<OutsideCall>, String> {
         if idle {
             return Ok(call);
         }
+        app.messages.notify_one();
     }
 }
 
@@ -115,6 +116,7 @@ async fn carry_out(app: &App, bank: &BankClient, call: OutsideCall) {
     if let Err(e) = app.writer.submit(move |tx| worker::settle(tx, &ctx, &job, answer)).await {
         tracing::error!(operation, error = %e, "the bank's answer could not be kept: it is asked for again");
     }
+    app.messages.notify_one();
 }
 
 fn outcome_word(answer: &Result<BankAnswer, NoAnswer>) -> &'static str {

@@ -140,8 +140,20 @@ pub fn of_source(
     limit: u32,
     state: Option<DeliveryState>,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let sql = select!("WHERE source = ?1 AND delivery > ?2 AND (?4 IS NULL OR state = ?4) ORDER BY delivery LIMIT ?3");
-    tx.all(sql, (source, counted(after), limit, state.map(DeliveryState::word)), read)
+    // A statement each, since each has an index of its own.
+    let sql = match state {
+        None => select!("WHERE source = ?1 AND delivery > ?2 ORDER BY delivery LIMIT ?3"),
+        Some(DeliveryState::Waiting) => {
+            select!("WHERE source = ?1 AND delivery > ?2 AND state = 'waiting' ORDER BY delivery LIMIT ?3")
+        }
+        Some(DeliveryState::Delivered) => {
+            select!("WHERE source = ?1 AND delivery > ?2 AND state = 'delivered' ORDER BY delivery LIMIT ?3")
+        }
+        Some(DeliveryState::Dead) => {
+            select!("WHERE source = ?1 AND delivery > ?2 AND state = 'dead' ORDER BY delivery LIMIT ?3")
+        }
+    };
+    tx.all(sql, (source, counted(after), limit), read)
 }
 
 /// Takes the message that is due longest, under a new lease until `until`. From the commit of this on it may have left.
@@ -190,6 +202,13 @@ pub fn end(
     let sql = "UPDATE deliveries SET state = ?2, due = NULL, ended_at = ?3, last_status = ?4, last_error = ?5
                WHERE delivery = ?1";
     tx.execute(sql, (delivery, state, at.as_millis(), tried.status, tried.error))?;
+    Ok(())
+}
+
+/// Puts the messages of a source that would be tried before `until` off until then.
+pub fn quieten(tx: &Tx<'_>, source: i64, until: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE deliveries SET due = ?2 WHERE source = ?1 AND state = 'waiting' AND due < ?2";
+    tx.execute(sql, (source, until.as_millis()))?;
     Ok(())
 }
 

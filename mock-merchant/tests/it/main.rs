@@ -2,10 +2,13 @@
 
 mod bank;
 mod client;
+mod desk;
 mod http;
 mod openapi;
+mod orders;
 mod process;
 mod queries;
 mod rows;
 mod tls;
 mod trouble;
+mod webhook_vectors;

@@ -65,6 +65,7 @@ fn help_tells_everything() {
         "device",
         "staff",
         "gate",
+        "service",
         "keys",
         "check",
         "Examples",
@@ -269,4 +270,57 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
     std::fs::write(&keys, "{").unwrap();
     fails(&cli(&data, &["store", "list"]), "keys.json");
     fails(&cli(&data, &["--merchant-id", "a b", "store", "list"]), "merchant-id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_systems_are_kept_by_the_command_line() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run = |args: &[&str]| {
+        let out = cli(&data, &[&["--sim", "service"], args].concat());
+        assert!(out.status.success(), "{args:?}: {}", text(&out.stderr));
+        text(&out.stdout).trim().to_owned()
+    };
+    let refused = |args: &[&str], what: &str| fails(&cli(&data, &[&["--sim", "service"], args].concat()), what);
+    let help = text(&cli(&data, &["service", "--help"]).stdout);
+    for word in ["add", "list", "key", "revoke-key", "callback", "secret", "disable"] {
+        assert!(help.contains(word), "{word}");
+    }
+    assert!(text(&cli(&data, &["service", "key", "--help"]).stdout).contains("orders:write"));
+    assert!(text(&cli(&data, &["service", "callback", "--help"]).stdout).contains("--allow-private"));
+    let process = Process::start(&data, &["--sim", "--demo"]).await;
+    run(&["add", "delivery", "--name", "Delivery", "--payee", "Services"]);
+    refused(&["add", "delivery", "--name", "Delivery", "--payee", "Services"], "id_conflict");
+    refused(&["add", "demo-1", "--name", "Delivery", "--payee", "Services"], "id_conflict");
+    refused(&["add", "other", "--name", "D", "--payee", "S", "--time-zone", "Mars/Base"], "time_zone");
+    refused(&["key", "nobody"], "service list");
+    refused(&["key", "delivery", "--scopes", "orders"], "orders:write");
+    let key = run(&["key", "delivery", "--scopes", "orders:read"]);
+    let http = http(&[]);
+    let orders = || async {
+        let request = http.get(format!("{}/service/v1/orders", process.url)).bearer_auth(&key);
+        json_of(request.send().await.unwrap()).await
+    };
+    assert_eq!(orders().await, (StatusCode::OK, json!({ "orders": [] })), "at once, beside the running server");
+    refused(&["callback", "delivery", "http://127.0.0.1:1/"], "https");
+    refused(&["callback", "delivery", "https://192.168.0.1/"], "public");
+    refused(&["callback", "delivery"], "required");
+    let secret = run(&["callback", "delivery", "http://127.0.0.1:1/", "--allow-private"]);
+    assert!(secret.starts_with("whsec_") && run(&["callback", "delivery", "https://service.example/"]).is_empty());
+    let next = run(&["secret", "delivery", "--overlap", "1"]);
+    assert!(next.starts_with("whsec_") && next != secret);
+    let list = run(&["list"]);
+    assert!(list.contains("delivery\tactive\tDelivery\tServices\thttps://service.example/"), "{list}");
+    assert!(!list.contains(&key) && !list.contains("whsec_"), "nothing secret is shown again");
+    let name = list.lines().find_map(|l| l.trim().strip_prefix("key ")).unwrap().split('\t').next().unwrap();
+    run(&["disable", "delivery"]);
+    assert_eq!(orders().await.0, StatusCode::UNAUTHORIZED);
+    run(&["disable", "delivery", "--off"]);
+    assert_eq!(orders().await.0, StatusCode::OK);
+    run(&["revoke-key", "delivery", name]);
+    assert_eq!(orders().await.0, StatusCode::UNAUTHORIZED);
+    refused(&["revoke-key", "delivery", &key], "no such key");
+    run(&["callback", "delivery", "--none"]);
+    assert!(run(&["list"]).contains("no callback"));
+    process.stop().await;
 }

@@ -21,3 +21,6 @@ export function keyOf(entry, kid) {
   if (!key) throw new Error(`${entry.name}: the file has no key ${kid}`);
   return key;
 }
+
+/** Messages to service systems (Standard Webhooks). */
+export const webhooks = gather('webhooks');

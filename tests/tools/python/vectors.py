@@ -15,6 +15,8 @@ DOCUMENTS = _gather("documents")
 REQUESTS = _gather("requests")
 # Documents that must be refused for what `check` names.
 REFUSED = _gather("refused")
+# Messages to service systems (Standard Webhooks).
+WEBHOOKS = _gather("webhooks")
 
 
 def key_of(entry, kid):

@@ -3,6 +3,9 @@
 `BUILDERS` has an entry per such operation; README.md tells how to add one.
 """
 
+import json
+from datetime import datetime, timedelta, timezone
+
 import requests
 
 from shopper import STORE, Device, enrolment
@@ -46,6 +49,26 @@ class State:
     def staff_token(self):
         """For `/staff/v1`."""
         return self._once("staff", self.merchant.staff_token)
+
+    def source_key(self):
+        """For `/service/v1`."""
+        return self._once("source", self.merchant.source_key)
+
+    def key(self):
+        """An idempotency key that was not used before."""
+        return f"key-{self._count('keys')}"
+
+    def order(self, draft=False):
+        """The number of a new order."""
+        answer = self.service("POST", "/orders", json=order(draft), headers={"Idempotency-Key": self.key()})
+        return answer.json()["service_number"]
+
+    def service(self, method, path, headers=None, **request):
+        """A call of `/service/v1` that must succeed."""
+        headers = {"Authorization": f"Bearer {self.source_key()}", **(headers or {})}
+        answer = requests.request(method, f"{self.merchant.url}/service/v1{path}", headers=headers, timeout=20, **request)
+        answer.raise_for_status()
+        return answer
 
     def _shopper(self, name):
         self.merchant.add_shopper(name)
@@ -125,8 +148,54 @@ def decide(state, case):
     return {"path": path, "body": {"basket_sha256": answer.json()["basket_sha256"], "accept": accept is not False}}
 
 
+def order(draft=False):
+    """An order of a service system."""
+    fee = {"name": "Delivery", "unit_price": {"amount": "29.00", "currency": "EUR"}, "tax_rate": "19"}
+    deadline = datetime.now(timezone.utc) + timedelta(days=30)
+    return {
+        "service_name": "Delivery",
+        "payer": "alice",
+        "fees": [fee],
+        "deadline": deadline.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "case_number": "C-1",
+        "draft": draft,
+    }
+
+
+def hand_in(state, _case):
+    return {"headers": {"idempotency-key": state.key()}, "body": order()}
+
+
+def hand_in_bulk(state, _case):
+    lines = [json.dumps({"key": state.key(), "order": order()}) for _ in range(3)]
+    return {"body": "\n".join(lines), "media_type": "application/x-ndjson"}
+
+
+def an_order(state, _case):
+    return {"path": {"service_number": state.order()}}
+
+
+def submit_order(state, _case):
+    return {"path": {"service_number": state.order(draft=True)}, "headers": {"if-match": '"1"'}}
+
+
+def change(body):
+    """A change of a new order."""
+
+    def build(state, _case):
+        return {"path": {"service_number": state.order()}, "headers": {"if-match": '"1"'}, "body": body}
+
+    return build
+
+
+def redeliver(state, _case):
+    state.order()
+    message = state.service("GET", "/deliveries").json()["deliveries"][0]["message_id"]
+    return {"path": {"message_id": message}, "headers": {"idempotency-key": state.key()}}
+
+
 # By operationId: a function of the state and of the generated case, whose answer may have `path` and `query` (parameters to
-# set; None takes one away), `body` (instead of the generated one), `device` (who signs) and `succeeded` (called after a 2xx).
+# set; None takes one away), `headers` (to set), `body` and its `media_type` (instead of the generated one), `device` (who signs) and `succeeded` (called after a 2xx).
 BUILDERS = {
     "enrol": enrol,
     "rotate_keys": rotate_keys,
@@ -140,4 +209,13 @@ BUILDERS = {
     "spent_passes": of_group,
     "check": check,
     "decide": decide,
+    "hand_in": hand_in,
+    "hand_in_bulk": hand_in_bulk,
+    "service_order": an_order,
+    "order_versions": an_order,
+    "submit_order": submit_order,
+    "confirm_order": change({"decision": "confirm"}),
+    "modify_order": change({"fields": {"remarks": "Second floor"}, "reason": "completed"}),
+    "withdraw_order": change({"reason": "cancelled"}),
+    "redeliver": redeliver,
 }

@@ -45,12 +45,19 @@ CREDENTIALS = {
     "/gate/v1/": bearer(STATE.gate_token),
     "/staff/v1/": bearer(STATE.staff_token),
     "/query/v1/": bearer(STATE.staff_token),
+    "/service/v1/": bearer(STATE.source_key),
 }
 
 
 def credentials_of(path):
     """How requests of this path identify themselves, or None."""
     return next((credentials for prefix, credentials in CREDENTIALS.items() if path.startswith(prefix)), None)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(ctx, value):
+    """A text of lines as it is."""
+    return {"data": value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")}
 
 
 @schemathesis.auth(refresh_interval=None, retry_on=[])
@@ -79,7 +86,9 @@ def before_call(context, case, kwargs):
     case.query = changed(case.query, built.get("query", {}))
     if "body" in built:
         case.body = built["body"]
-        case.media_type = "application/json"
+        case.media_type = built.get("media_type", "application/json")
+    for name, value in built.get("headers", {}).items():
+        case.headers[name] = value
     if "device" in built:
         case._auth = Signature(built["device"])
     BUILT[case.id] = built

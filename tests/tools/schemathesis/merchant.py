@@ -48,6 +48,11 @@ class Merchant:
         """A token for `/gate/v1`."""
         return self.run("gate", "token", STORE)
 
+    def source_key(self):
+        """A service system's key for `/service/v1`; it has no callback address, so that its messages are dead letters."""
+        self.run("service", "add", "desk", "--name", "Desk", "--payee", "Services")
+        return self.run("service", "key", "desk")
+
 
 @contextmanager
 def serving(program, data):

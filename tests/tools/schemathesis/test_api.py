@@ -21,6 +21,7 @@ GROUPS = {
     "gate": "^/gate/",
     "staff": "^/staff/",
     "query": "^/query/",
+    "service": "^/service/",
     "simulation": "^/sim/",
 }
 # From the program, not from the server: schemathesis leaves out the operation that it has the document from.

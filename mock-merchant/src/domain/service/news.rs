@@ -163,12 +163,15 @@ fn report(tx: &Tx<'_>, order: orders::Order) -> Result<OrderReport, Failure> {
         arose_at: order.arose_at,
         deadline: order.deadline,
         fees: order_parts::fees(tx, order.number)?,
-        payments: order_parts::moved(tx, order.number)?
-            .into_iter()
-            .map(|(method, amount)| Paid { method, amount })
-            .collect(),
+        payments: paid(tx, order.number)?,
         service_name: order.service_name,
         payee: order.payee,
         case_number: order.case_number,
     })
+}
+
+/// What was paid for an order, by method, less what was given back.
+pub(super) fn paid(tx: &Tx<'_>, number: ServiceNumber) -> Result<Vec<Paid>, Failure> {
+    let moved = order_parts::moved(tx, number)?;
+    Ok(moved.into_iter().map(|(method, amount)| Paid { method, amount }).collect())
 }

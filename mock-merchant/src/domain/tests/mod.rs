@@ -3,3 +3,4 @@ mod debits;
 mod devices;
 mod holds;
 mod operator;
+mod service;

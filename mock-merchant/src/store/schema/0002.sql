@@ -340,4 +340,6 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (due) WHERE state = 'waiting';
 CREATE INDEX deliveries_of_source ON deliveries (source, delivery);
+CREATE INDEX deliveries_waiting ON deliveries (source, due) WHERE state = 'waiting';
+CREATE INDEX deliveries_dead ON deliveries (source, delivery) WHERE state = 'dead';
 CREATE INDEX deliveries_of_order ON deliveries (number);
