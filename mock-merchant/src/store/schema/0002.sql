@@ -247,7 +247,7 @@ CREATE INDEX legs_of_refund ON legs (refund) WHERE refund IS NOT NULL;
 CREATE INDEX legs_of_leg ON legs (of_leg) WHERE of_leg IS NOT NULL;
 CREATE INDEX legs_by_reference ON legs (reference);
 -- Totals are answered from these alone: what has succeeded and is posted, and which order it is of.
-CREATE INDEX legs_by_day ON legs (business_date, method, currency, refund, minor, number, state)
+CREATE INDEX legs_by_day ON legs (business_date, currency, method, refund, minor, number, state)
   WHERE state = 'succeeded' AND business_date IS NOT NULL;
 CREATE INDEX legs_by_method ON legs (method, currency, refund, minor, number, business_date, state)
   WHERE state = 'succeeded' AND business_date IS NOT NULL;
