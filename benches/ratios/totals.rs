@@ -116,7 +116,7 @@ fn fill(folder: &Path, orders: usize) -> Outcome<()> {
          INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number, arose_at, deadline,
            made_at, changed_at)
          SELECT 1, CASE n % 3 WHEN 0 THEN 'delivery' WHEN 1 THEN 'repairs' ELSE 'parking' END, 'paid', 'Service ' || (n % 50),
-           'Payee', CASE WHEN n % 1000 = 0 THEN (SELECT user FROM users WHERE sub = 'u_bench') ELSE 1 END,
+           'Payee', CASE WHEN n % 1000 = 7 THEN (SELECT user FROM users WHERE sub = 'u_bench') ELSE 1 END,
            CASE WHEN n % 10 = 0 THEN 'CNY' ELSE 'EUR' END, 1000 + n % 5000, 0, 'C-' || (n / 7), n * 1000, n * 1000, n * 1000, n * 1000
          FROM n",
         [orders as i64],
