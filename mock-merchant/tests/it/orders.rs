@@ -448,7 +448,7 @@ async fn b24_success_is_returned_to_each_source_signed_and_until_it_is_taken() {
     assert_eq!(verifier.verify(&all[3], now), Ok(()));
     assert_eq!(verifier.verify(&all[3], now), Err("replay"));
     assert_eq!(Verifier::new(&delivery.secret).verify(&all[0], now), Err("age"));
-    let forged = desk::Received { raw: all[3].raw.to_vec().into_iter().chain(*b" ").collect(), ..all[3].clone() };
+    let forged = desk::Received { raw: all[3].raw.iter().copied().chain(*b" ").collect(), ..all[3].clone() };
     assert_eq!(Verifier::new(&delivery.secret).verify(&forged, now), Err("signature"));
     let fresher = desk::Received { timestamp: now + 1, ..all[0].clone() };
     assert_eq!(Verifier::new(&delivery.secret).verify(&fresher, now), Err("signature"));
