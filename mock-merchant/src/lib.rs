@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bank;
+pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod demo;

@@ -23,6 +23,7 @@ pub struct Metrics {
     exports: Gauge,
     exported: Counter,
     webhooks: Family<Labels<1>, Counter>,
+    channel_calls: Family<Labels<2>, Counter>,
 }
 
 impl Default for Metrics {
@@ -40,6 +41,7 @@ impl Default for Metrics {
             exports: Gauge::default(),
             exported: Counter::default(),
             webhooks: Family::default(),
+            channel_calls: Family::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -55,6 +57,8 @@ impl Default for Metrics {
         registry.register("exports_open", "Exports that are being written", metrics.exports.clone());
         registry.register("exported_rows", "Rows that exports were written with", metrics.exported.clone());
         registry.register("webhooks", "Messages sent to service systems by outcome", metrics.webhooks.clone());
+        let channel_calls = metrics.channel_calls.clone();
+        registry.register("channel_calls", "Calls to payment channels by operation and outcome", channel_calls);
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -91,6 +95,12 @@ impl Metrics {
     pub fn bank_call(&self, operation: &str, outcome: &str) {
         let labels = [("operation", operation.to_owned()), ("outcome", outcome.to_owned())];
         self.bank_calls.get_or_create(&labels).inc();
+    }
+
+    /// Counts a call to a payment channel.
+    pub fn channel_call(&self, operation: &str, outcome: &str) {
+        let labels = [("operation", operation.to_owned()), ("outcome", outcome.to_owned())];
+        self.channel_calls.get_or_create(&labels).inc();
     }
 
     /// Takes over what the database says: (kind, state, how many).

@@ -4,6 +4,7 @@
 
 use crate::bank;
 use crate::bank::port::Subject;
+use crate::channel::test;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,10 +44,12 @@ terminal_faults! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// Requests under `/terminal/v1`.
+    /// Requests under `/terminal/v1` and `/payer/v1`.
     Terminal,
     /// The simulated bank, when the merchant calls it.
     Bank,
+    /// The simulated payment channel, when the merchant calls it or it notifies.
+    Channel,
 }
 
 /// One row of the table of faults.
@@ -65,7 +68,8 @@ pub struct FaultRow {
 pub fn faults() -> impl Iterator<Item = FaultRow> {
     let terminal = Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Terminal, effect });
     let bank = bank::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Bank, effect });
-    terminal.chain(bank)
+    let channel = test::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Channel, effect });
+    terminal.chain(bank).chain(channel)
 }
 
 /// A user of the demo store who behaves in a known way.
@@ -147,8 +151,9 @@ pub struct Order {
     #[serde(default = "once", deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1000, default = 1, example = 1)]
     pub times: u32,
-    /// Only for this operation: an `operationId` of the terminal API (`put_hold`, `put_attempt`, `events` …), or
-    /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse` at the bank.
+    /// Only for this operation: an `operationId` of the terminal or payer API (`put_hold`, `put_attempt`, `events` …), or
+    /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse` at the bank, or `create`,
+    /// `query`, `close`, `refund`, `query_refund`, `notify` at the payment channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "events", max_length = 40)]
     pub operation: Option<String>,
@@ -197,6 +202,7 @@ pub enum OrderError {
 pub struct Faults {
     terminal: Mutex<Vec<(Fault, Order)>>,
     bank: bank::Faults,
+    channel: test::Faults,
 }
 
 impl Faults {
@@ -213,6 +219,10 @@ impl Faults {
             let armed =
                 bank::faults::Armed { fault, times: order.times, operation: order.operation, subject: order.trip_id };
             return if self.bank.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
+        }
+        if let Some(fault) = test::Fault::parse(&order.fault) {
+            let armed = test::Armed { fault, times: order.times, operation: order.operation };
+            return if self.channel.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
         let (fault, _, _) = Fault::TABLE.iter().find(|(_, name, _)| *name == order.fault).ok_or(OrderError::Unknown)?;
         let mut armed = self.lock();
@@ -233,18 +243,31 @@ impl Faults {
             trip_id: a.subject,
             delay_ms: one_second(),
         });
-        terminal.into_iter().chain(bank).collect()
+        let channel = self.channel.armed().into_iter().map(|a| Order {
+            fault: a.fault.name().to_owned(),
+            times: a.times,
+            operation: a.operation,
+            trip_id: None,
+            delay_ms: one_second(),
+        });
+        terminal.into_iter().chain(bank).chain(channel).collect()
     }
 
     /// Disarms everything.
     pub fn clear(&self) {
         self.lock().clear();
         self.bank.clear();
+        self.channel.clear();
     }
 
     /// Those of the bank, for its simulator.
     pub fn of_bank(&self) -> bank::Faults {
         self.bank.clone()
+    }
+
+    /// Those of the payment channel, for its simulator.
+    pub fn of_channel(&self) -> test::Faults {
+        self.channel.clone()
     }
 
     /// Whether `fault` strikes this operation of the terminal API; that uses it up once. Gives its delay.
@@ -272,7 +295,7 @@ pub fn help() -> String {
         "With --sim, POST /sim/v1/faults {\"fault\":\"NAME\",\"times\":1,\"operation\":\"put_hold\"} arms a fault, DELETE disarms all:\n",
     );
     for row in faults() {
-        text.push_str(&format!("  {:<27} {}\n", row.name, row.effect));
+        text.push_str(&format!("  {:<36} {}\n", row.name, row.effect));
     }
     text.push_str(
         "Clock: GET /sim/v1/clock, POST /sim/v1/clock {\"advance_ms\":3600000}; merchant and simulated bank share it.\n\

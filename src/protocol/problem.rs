@@ -51,6 +51,10 @@ problems! {
     TripCancelled "trip_cancelled" 409 "The trip was cancelled.";
     CodeInvalid "code_invalid" 403 "The enrolment code is wrong, used or over. Ask for a new one.";
     NonceInvalid "nonce_invalid" 403 "The enrolment nonce is unknown, used or over. Start again.";
+    OrderNotPayable "order_not_payable" 409 "An order cannot be paid now: it is not payable, or on another slip.";
+    OrderNotPaid "order_not_paid" 409 "The order is not paid: nothing can be given back.";
+    PaymentOpen "payment_open" 409 "A payment of this slip is under way, or it is not known whether it is.";
+    SlipOver "slip_over" 409 "The slip is paid or given up.";
     OrderLocked "order_locked" 409 "The order cannot be changed: it is on a slip, a payment of it has begun, or it is over.";
     PreconditionFailed "precondition_failed" 412 "It changed in the meantime: read it again.";
     TooLarge "too_large" 413 "The request is larger than its limit.";
@@ -64,6 +68,10 @@ problems! {
     NoBankAccount "no_bank_account" 422 "No bank account is bound to the user.";
     AmountLimit "amount_limit" 422 "The amount is above what this user or device may do.";
     InvalidValue "invalid_value" 422 "A member has a value that it cannot have.";
+    PayeeMismatch "payee_mismatch" 422 "The orders of a slip have one payee.";
+    MethodUnavailable "method_unavailable" 422 "Nothing can be paid by this method here.";
+    InsufficientStoredValue "insufficient_stored_value" 422 "There is not as much stored value.";
+    RefundExceeds "refund_exceeds" 422 "More than is left of what was paid.";
     PayerUnknown "payer_unknown" 422 "There is no such payer, or they cannot pay here.";
     PreconditionRequired "precondition_required" 428 "This request needs If-Match with the version that it changes.";
     RateLimited "rate_limited" 429 "Too many requests: wait as Retry-After says.";

@@ -1,6 +1,7 @@
 //! What all handlers share, and the ways to the domain: commands through the writer, questions to a reader.
 
 use super::problem::Refusal;
+use crate::channel::Channels;
 use crate::clock::Clock;
 use crate::demo::Holder;
 use crate::domain::{self, Answer, Caller, Command, Core, Ctx, Query};
@@ -59,6 +60,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Faults that are armed; only with `--sim`.
     pub sim: Option<Faults>,
+    /// The payment channels.
+    pub channels: Channels,
     /// Confirms keys to the bank for users of the demo store.
     pub holder: OnceLock<Holder>,
     /// Whether the address of a caller is the one that a proxy reports.
@@ -112,6 +115,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Faults, with `--sim`.
     pub sim: Option<Faults>,
+    /// The payment channels.
+    pub channels: Channels,
     /// Whether a proxy reports addresses.
     pub behind_proxy: bool,
     /// Who waits for which device.
@@ -150,6 +155,7 @@ impl App {
             readers: parts.readers,
             clock: parts.clock,
             sim: parts.sim,
+            channels: parts.channels,
             behind_proxy: parts.behind_proxy,
             waiters: parts.waiters,
             kick: parts.kick,

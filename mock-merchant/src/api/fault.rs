@@ -1,4 +1,4 @@
-//! The faults of terminal routes: errors, broken connections, slow and doubled deliveries. Only in a simulation.
+//! The faults of terminal and payer routes: errors, broken connections, slow and doubled deliveries. Only in a simulation.
 
 use super::App;
 use super::body::read;
@@ -44,9 +44,23 @@ pub async fn strike(State(app): State<Arc<App>>, request: Request, next: Next) -
     response
 }
 
-/// The `operationId` of a request to the terminal API.
+/// The `operationId` of a request of a device: to the terminal API or the payer's.
 fn operation(request: &Request) -> &'static str {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if let Some(of_payer) = route.strip_prefix("/payer/v1/") {
+        return match (of_payer, request.method().as_str()) {
+            ("orders", _) => "payer_orders",
+            ("orders/{service_number}", _) => "payer_order",
+            ("slips", "POST") => "make_slip",
+            ("slips", _) => "slips",
+            ("slips/{slip_number}", _) => "slip",
+            ("slips/{slip_number}/closure", _) => "close_slip",
+            ("slips/{slip_number}/payments/{payment_id}", "PUT") => "put_payment",
+            ("slips/{slip_number}/payments/{payment_id}", _) => "payment",
+            ("slips/{slip_number}/payments/{payment_id}/closure", _) => "close_payment",
+            _ => "",
+        };
+    }
     match route.trim_start_matches("/terminal/v1/") {
         "enrolments" => "begin_enrolment",
         "enrolments/{device_id}" => "enrol",

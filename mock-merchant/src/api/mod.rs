@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod bulk;
 pub mod export;
+pub mod channel;
 pub mod fault;
 pub mod gate;
 pub mod guard;
@@ -12,9 +13,11 @@ pub mod headers;
 pub mod openapi;
 pub mod ops;
 pub mod params;
+pub mod payer;
 pub mod problem;
 pub mod query;
 pub mod service;
+pub mod refunds;
 pub mod sim;
 pub mod staff;
 pub mod terminal;
@@ -78,6 +81,7 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(service::withdraw))
         .routes(routes!(service::deliveries))
         .routes(routes!(service::redeliver))
+        .routes(routes!(refunds::order_refunds, refunds::refund_order))
         .routes(routes!(ops::page))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::metrics))
@@ -88,6 +92,8 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
     router
         .routes(routes!(sim::list_faults, sim::arm_fault, sim::disarm_faults))
         .routes(routes!(sim::read_clock, sim::advance_clock))
+        .routes(routes!(sim::pay_trade))
+        .routes(routes!(channel::test_notification))
 }
 
 fn terminal_routes() -> OpenApiRouter<Arc<App>> {
@@ -102,6 +108,13 @@ fn terminal_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(terminal::events))
         .routes(routes!(terminal::catalogue_manifest))
         .routes(routes!(terminal::catalogue_data))
+        .routes(routes!(payer::orders))
+        .routes(routes!(payer::order))
+        .routes(routes!(payer::slips, payer::make_slip))
+        .routes(routes!(payer::slip))
+        .routes(routes!(payer::close_slip))
+        .routes(routes!(payer::put_payment, payer::payment))
+        .routes(routes!(payer::close_payment))
 }
 
 async fn no_route() -> Refusal {

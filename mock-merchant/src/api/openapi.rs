@@ -33,6 +33,8 @@ const SECURITY: [&str; 4] = ["device_signature", "gate_token", "source_key", "st
         (name = "staff", description = "Members of staff: checks that wait for a decision"),
         (name = "query", description = "Payers, service systems and staff: what was ordered and paid"),
         (name = "service", description = "Service systems: orders that they hand in, what they are told of them"),
+        (name = "payer", description = "Devices of payers: their orders, slips and payments"),
+        (name = "channel", description = "Payment channels: notifications of payments"),
         (name = "simulation", description = "Only with `--sim`: faults by name and a clock that can be moved"),
         (name = "operations", description = "The server itself"),
     ),

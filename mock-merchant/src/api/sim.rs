@@ -2,6 +2,7 @@
 
 use super::App;
 use super::body::Json as Body;
+use super::params::Path;
 use super::problem::Refusal;
 use crate::sim::{self, FaultRow, Faults, Order, OrderError, whole};
 use axum::Json;
@@ -98,6 +99,22 @@ pub async fn advance_clock(
     app.waiters.wake_all();
     app.kick.notify_one();
     Ok(Json(clock(&app)))
+}
+
+/// The payer pays a trade at the simulated channel, which notifies the merchant.
+#[utoipa::path(post, path = "/sim/v1/channel/trades/{number}/payment", operation_id = "pay_trade", tag = "simulation",
+    params(("number" = String, Path, description = "The merchant's number of the trade: 20 digits", pattern = "^[0-9]{20}$")),
+    responses(
+        (status = 204, description = "Paid"),
+        (status = 409, description = "`slip_over`: it is paid or closed")))]
+pub async fn pay_trade(State(app): State<Arc<App>>, Path(number): Path<String>) -> Result<StatusCode, Refusal> {
+    let channel = app.channels.test().ok_or_else(|| Refusal::not_found("channel"))?;
+    channel.pay(app.clock.now(), &number).map_err(|why| match why {
+        "trade_unknown" => Refusal::not_found("trade"),
+        "unavailable" => Refusal::unavailable("The channel cannot keep its book."),
+        _ => Refusal::new(ProblemCode::SlipOver, "The trade is paid or closed at the channel."),
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn clock(app: &App) -> ClockState {

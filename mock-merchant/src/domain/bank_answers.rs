@@ -1,6 +1,6 @@
 //! The bank's definite answers, each carried to the rule that asked.
 
-use super::{Ctx, debit, holds, statement};
+use super::{Ctx, debit, holds, paying, statement};
 use crate::bank::port::BankOutcome;
 use crate::failure::Failure;
 use crate::store::Tx;
@@ -16,13 +16,21 @@ pub(crate) fn take(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcom
             calls::settle(tx, call.call, CallState::Declined, None, Some(reason))?;
         }
     }
-    match call.kind {
-        CallKind::Place | CallKind::Raise => holds::answered(tx, ctx, call, outcome)?,
-        CallKind::Release => holds::released(tx, ctx, call, outcome)?,
-        CallKind::Capture => debit::captured(tx, ctx, call, outcome)?,
-        CallKind::Debit => debit::debited(tx, ctx, call, outcome)?,
-        CallKind::Reverse => debit::reversed(tx, ctx, call, outcome)?,
-        CallKind::Refund => statement::refunded(tx, ctx, call, outcome)?,
+    match (call.refund, call.pay) {
+        (Some(refund), _) => paying::refund_answered(tx, ctx, call, refund, outcome)?,
+        (None, Some(pay)) => paying::bank_answered(tx, ctx, call, pay, outcome)?,
+        (None, None) => of_trip(tx, ctx, call, outcome)?,
     }
     statement::settled(tx, ctx, &call.reference)
+}
+
+fn of_trip(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Result<(), Failure> {
+    match call.kind {
+        CallKind::Place | CallKind::Raise => holds::answered(tx, ctx, call, outcome),
+        CallKind::Release => holds::released(tx, ctx, call, outcome),
+        CallKind::Capture => debit::captured(tx, ctx, call, outcome),
+        CallKind::Debit => debit::debited(tx, ctx, call, outcome),
+        CallKind::Reverse => debit::reversed(tx, ctx, call, outcome),
+        CallKind::Refund => statement::refunded(tx, ctx, call, outcome),
+    }
 }

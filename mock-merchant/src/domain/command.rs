@@ -1,13 +1,16 @@
 //! What can be asked of the merchant, by whom, and what it answers.
 
-use super::once::Reply;
+use super::once::{IdempotencyKey, Reply};
+use super::paying::{PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundView};
 use super::service::{ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, SourceCaller, Told};
+use crate::channel::port::Receipt;
 use serde::{Deserialize, Serialize};
 use walkpay::protocol::document::{Reason, StoreInfo};
 use walkpay::protocol::message::*;
+use walkpay::protocol::order::PaymentPut;
 use walkpay::{
-    Currency, DeviceId, GateGroup, HoldId, KeyId, Money, PassId, ServiceNumber, StoreId, Sub, Timestamp, TripId,
-    UserName,
+    Currency, DeviceId, GateGroup, HoldId, KeyId, Money, PassId, PaymentId, ServiceNumber, SlipNumber, StoreId, Sub,
+    Timestamp, TripId, UserName,
 };
 
 /// Who asks, as far as the layer above has established it.
@@ -33,6 +36,8 @@ pub enum Caller {
     },
     /// A service system, by its API key.
     Source(SourceCaller),
+    /// A payment channel, by the signature of its notification.
+    Channel(walkpay::protocol::document::PaymentMethod),
     /// Whoever runs the merchant: command line and test controls.
     Operator,
 }
@@ -90,6 +95,31 @@ pub enum Command {
     Decide(Decision),
     /// `/service/v1`, by a service system → [`Answer::Service`].
     Service(ServiceCommand),
+    /// By a payer's device.
+    Payer(PayerCommand),
+    /// `PUT /payer/v1/slips/{slip_number}/payments/{payment_id}`, by a payer's device → [`PayerAnswer::Payment`].
+    PutPayment {
+        /// From the path.
+        slip: SlipNumber,
+        /// From the path.
+        payment_id: PaymentId,
+        /// The body.
+        body: PaymentPut,
+    },
+    /// What a channel has notified, by the channel → [`Answer::Done`].
+    Notified(Receipt),
+    /// `POST …/orders/{service_number}/refunds`, by staff of the store, the order's source or the operator → [`Answer::Reply`] with
+    /// a [`RefundView`](super::RefundView).
+    Refund {
+        /// The order.
+        number: ServiceNumber,
+        /// The key under which the refund is made once.
+        key: IdempotencyKey,
+        /// Digest of the body as it came.
+        body_sha256: [u8; 32],
+        /// The body.
+        request: RefundRequest,
+    },
     /// By the operator.
     Admin(AdminCommand),
 }
@@ -270,6 +300,10 @@ pub enum Query {
     Stores,
     /// What became of a trip's money, by the operator → [`Answer::Trip`].
     Trip(TripId),
+    /// By a payer's device → [`Answer::Payer`].
+    Payer(PayerQuery),
+    /// The refunds of an order, by staff of the store, the order's source or the operator → [`Answer::Refunds`].
+    Refunds(ServiceNumber),
 }
 
 /// What comes back.
@@ -353,6 +387,10 @@ pub enum Answer {
     Stores(Vec<StoreInfo>),
     /// A trip.
     Trip(TripReport),
+    /// What a payer asked for.
+    Payer(PayerAnswer),
+    /// Refunds of an order, the newest last.
+    Refunds(Vec<RefundView>),
 }
 
 /// An attempt that staff must look at.

@@ -1,5 +1,6 @@
 //! The merchant's policy.
 
+use crate::channel::port::Identity;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -50,6 +51,17 @@ pub struct Config {
     pub statement_every: Duration,
     /// How long after a debit it is read.
     pub statement_after_debit: Duration,
+    /// How long an open slip that nobody pays locks its orders.
+    pub slip_lifetime: Duration,
+    /// How long a payer has for paying at a channel: the deadline that is sent to it.
+    pub pay_deadline: Duration,
+    /// How long after that deadline a trade that the channel never knew is taken for never made.
+    pub pay_margin: Duration,
+    /// How often a channel is asked how a trade stands.
+    pub channel_query_every: Duration,
+    /// The payment channels in use, and who the merchant is there.
+    #[serde(skip)]
+    pub channels: Vec<Identity>,
     /// A defect to be planted; only by simulations.
     #[serde(skip)]
     pub mutation: Option<Mutation>,
@@ -64,6 +76,10 @@ pub enum Mutation {
     NewReferenceOnRetry,
     /// Money that no intent explains is taken for explained.
     DroppedLateSuccess,
+    /// What a channel has collected for a payment that is over is dropped.
+    DroppedPaidAfterExpiry,
+    /// A slip is paid again by what comes for it over another channel.
+    TwoChannelsPaid,
 }
 
 /// What may be bought.
@@ -103,6 +119,11 @@ impl Default for Config {
             retry_max: Duration::from_secs(15 * 60),
             statement_every: Duration::from_secs(24 * 3600),
             statement_after_debit: Duration::from_secs(5),
+            slip_lifetime: Duration::from_secs(3600),
+            pay_deadline: Duration::from_secs(15 * 60),
+            pay_margin: Duration::from_secs(5 * 60),
+            channel_query_every: Duration::from_secs(20),
+            channels: Vec::new(),
             mutation: None,
         }
     }

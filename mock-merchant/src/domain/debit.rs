@@ -269,7 +269,7 @@ pub(super) fn tell_result(
 }
 
 /// The bank account of an erased user is needed until the last debit is closed.
-fn forget_binding(tx: &Tx<'_>, user: i64) -> Result<(), Failure> {
+pub(super) fn forget_binding(tx: &Tx<'_>, user: i64) -> Result<(), Failure> {
     if users::get(tx, user)?.state == UserState::Erased && !payments::user_has_open(tx, user)? {
         users::set_bank(tx, user, None)?;
     }

@@ -1,6 +1,6 @@
 //! What falls due without anybody asking.
 
-use super::{Ctx, catalogue, debit, holds, service, statement, trips};
+use super::{Ctx, catalogue, debit, holds, paying, service, statement, trips};
 use crate::bank::port::StatementEntry;
 use crate::failure::Failure;
 use crate::store::calls::BankCall;
@@ -10,15 +10,17 @@ use walkpay::Timestamp;
 /// How much of each kind is done in one transaction.
 const STEP: u32 = 64;
 
-/// Does some of what is due inside: posts debits that stored value covers, gives up idle trips, has expired holds freed,
-/// renews catalogue revisions, reminds payers of orders and lets orders expire. How much was done; 0: nothing is due.
+/// Does some of what is due inside: posts debits that stored value covers, ends slips and payment attempts whose time is over, gives up
+/// idle trips, has expired holds freed, renews catalogue revisions, reminds payers of orders and lets orders expire. How much was done; 0:
+/// nothing is due.
 pub(crate) fn internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<usize, Failure> {
     let posted = debit::post_local(tx, ctx, STEP)?;
     let given_up = trips::give_up_idle(tx, ctx, STEP)?;
     let expired = holds::expire(tx, ctx, STEP)?;
     let renewed = catalogue::renew(tx, ctx)?;
     let woken = service::wake(tx, ctx, STEP)?;
-    Ok(posted + given_up + expired + renewed + woken)
+    let paying = paying::end_due(tx, ctx, STEP)? + paying::expire(tx, ctx, STEP)?;
+    Ok(posted + given_up + expired + renewed + woken + paying)
 }
 
 /// When something is next due inside.
@@ -30,12 +32,17 @@ pub(crate) fn next_internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<Timestamp>,
     let expiry = store::holds::next_expiry(tx)?;
     let renewal = catalogue::next_renewal(tx, ctx)?;
     let order = store::orders::next_wake(tx)?;
-    Ok([idle, expiry, renewal, order].into_iter().flatten().min())
+    let paying = paying::next_end(tx)?;
+    Ok([idle, expiry, renewal, order, paying].into_iter().flatten().min())
 }
 
 /// Notes that the bank gave no answer to a call.
 pub(crate) fn no_answer(tx: &Tx<'_>, call: &BankCall) -> Result<(), Failure> {
-    debit::unanswered(tx, call)
+    match (call.refund, call.pay) {
+        (Some(refund), _) => paying::refund_unanswered(tx, call, refund),
+        (None, Some(_)) => Ok(()),
+        (None, None) => debit::unanswered(tx, call),
+    }
 }
 
 /// Takes in what the bank's statement shows.

@@ -2,7 +2,7 @@
 
 use super::service::{ServiceAnswer, ServiceCommand, SourceCaller};
 use super::{
-    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, service, staff, trips,
+    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, paying, service, staff, trips,
     users,
 };
 use crate::failure::{Failure, refuse};
@@ -19,6 +19,7 @@ enum Step {
     Attempt(Box<attempts::PreparedAttempt>),
     Cancellation(trips::PreparedCancellation),
     Lines(u64, Vec<service::ReadLine>),
+    Payment(Box<paying::PreparedPayment>),
 }
 
 /// Verifies signatures and prices lines against a snapshot: the costly part, which any thread may do.
@@ -36,6 +37,9 @@ pub fn prepare(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, command: Command) -> Res
         }
         Command::Service(ServiceCommand::HandInLines { first, lines }) => {
             Step::Lines(first, service::read_lines(&lines))
+        }
+        Command::PutPayment { slip, payment_id, body } => {
+            Step::Payment(Box::new(paying::prepare(tx, ctx, caller, slip, &payment_id, &body)?))
         }
         other => Step::Direct(other),
     };
@@ -55,6 +59,7 @@ pub fn commit(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: Prepared) -> Re
             let answers = service::hand_in_lines(tx, ctx, source(caller)?, first, lines)?;
             Ok(Answer::Service(ServiceAnswer::Bulk(answers)))
         }
+        Step::Payment(payment) => paying::put(tx, ctx, caller, &payment),
         Step::Direct(command) => direct(tx, ctx, caller, command),
     }
 }
@@ -79,9 +84,15 @@ fn direct(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, command: Command) -> Result<A
             operator(caller)?;
             admin::carry_out(tx, ctx, command)
         }
-        Command::PutHold { .. } | Command::PutAttempt { .. } | Command::PutCancellation { .. } => {
-            handle(tx, ctx, caller, command)
+        Command::Payer(command) => paying::carry_out(tx, ctx, caller, &command),
+        Command::Notified(receipt) => paying::notified(tx, ctx, caller, &receipt),
+        Command::Refund { number, key, body_sha256, request } => {
+            paying::refund_once(tx, ctx, caller, number, &key, body_sha256, &request)
         }
+        Command::PutHold { .. }
+        | Command::PutAttempt { .. }
+        | Command::PutCancellation { .. }
+        | Command::PutPayment { .. } => handle(tx, ctx, caller, command),
     }
 }
 
@@ -113,6 +124,8 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
         }
         Query::Service(query) => service::answer(tx, source(caller)?, query).map(Answer::Service),
         Query::Stores => Ok(Answer::Stores(stores::all(tx)?.into_iter().map(|s| s.info).collect())),
+        Query::Payer(query) => paying::read(tx, caller, &query),
+        Query::Refunds(number) => Ok(Answer::Refunds(paying::refunds_of(tx, caller, number)?)),
         Query::Trip(trip_id) => {
             operator(caller)?;
             trips::report(tx, &trip_id)

@@ -20,6 +20,7 @@ mod holds;
 pub mod once;
 mod questions;
 pub mod reconciliation;
+mod paying;
 pub mod service;
 mod staff;
 mod statement;
@@ -37,4 +38,8 @@ pub use context::{Core, Ctx, Random};
 pub(crate) use due::{internal, next_internal, no_answer, statement_entries};
 pub use handle::{Prepared, commit, handle, prepare, read, request_key};
 pub use questions::{FILTER_WORDS, Filters, Question, groups, word};
+pub(crate) use paying::{Asked, Next, channel_answered, channel_ask, channel_unanswered};
+pub use paying::{
+    OrderFilter, PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundStatus, RefundView, SlipPage,
+};
 pub use staff::staff_of_token;

@@ -2,13 +2,14 @@
 
 use super::attempts::business_date;
 use super::debit::{account_of, clearing, tell_result};
-use super::{Ctx, Mutation};
+use super::{Ctx, Mutation, paying};
 use crate::bank::port::{BankOutcome, StatementEntry, Subject};
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, CallState, NewCall};
 use crate::store::ledger::{self, Transfer};
 use crate::store::orders::{self, OrderState};
 use crate::store::payments;
+use crate::store::pays;
 use crate::store::statement::{self, EntryState, Suspense, SuspenseState};
 use crate::store::{Tx, stores, trips};
 use walkpay::Money;
@@ -70,8 +71,8 @@ fn explain(
     Ok(())
 }
 
-/// Money that no intent explains: it is posted to suspense, then applied to the trip's order if that is payable for at
-/// least as much, else given back.
+/// Money that no intent explains: it is posted to suspense, then applied to the slip that it is for, or
+/// to the trip's order if that is payable for at least as much and on no slip; else given back.
 pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, subject: &Subject, reference: &str, amount: Money) -> Result<(), Failure> {
     if !statement::add_suspense(tx, subject, reference, amount, ctx.now)? {
         return Ok(());
@@ -87,12 +88,20 @@ pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, subject: &Subject, reference: &str, 
 }
 
 fn resolve(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
+    let currency = open.amount.currency;
+    if let Ok(payment_id) = open.subject.payment()
+        && let Some(pay) = pays::find(tx, &payment_id)?
+        && pay.amount == open.amount
+        && paying::settle(tx, ctx, &pay, ledger::account(tx, "suspense", currency, Some(0))?)?
+    {
+        return Ok(statement::set_suspense(tx, open.suspense, SuspenseState::Applied)?);
+    }
     let payment = open.subject.trip().ok().map(|trip| payments::of_trip(tx, &trip)).transpose()?.flatten();
     if let Some(payment) = payment
         && payment.total.currency == open.amount.currency
     {
         let order = orders::get(tx, payment.number)?;
-        if order.state == OrderState::Payable && order.due >= open.amount.minor {
+        if order.state == OrderState::Payable && order.slip.is_none() && order.due >= open.amount.minor {
             return apply(tx, ctx, open, &payment, order.due);
         }
     }

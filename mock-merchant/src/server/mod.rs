@@ -2,6 +2,7 @@
 
 pub mod bank;
 mod callbacks;
+mod channels;
 pub mod config;
 pub mod connection;
 pub mod limits;
@@ -17,6 +18,8 @@ pub use limits::{Limits, Rate};
 use crate::api::{self, App, app::Parts};
 use crate::bank::BankError;
 use crate::bank::client::{BankClient, BankSettings};
+use crate::channel::Channels;
+use crate::channel::test::TestChannel;
 use crate::clock::Clock;
 use crate::demo;
 use crate::domain::Core;
@@ -104,7 +107,11 @@ impl Server {
             merchant_id: config.merchant_id.clone().or_else(|| demo::merchant_id(config.demo)),
             merchant_name: config.merchant_name.clone().or_else(|| demo::merchant_name(config.demo)),
         };
-        let (folder, connection, core) = Folder::open(&opening, config.policy.clone(), clock.now())?;
+        let mut policy = config.policy.clone();
+        if config.sim {
+            policy.channels.push(TestChannel::identity());
+        }
+        let (folder, connection, core) = Folder::open(&opening, policy, clock.now())?;
         let faults = config.sim.then(Faults::default);
         let listener = Listener::bind(&config)?;
         let simulated = match &config.bank {
@@ -160,6 +167,10 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
+        let channels = match &faults {
+            Some(faults) => channels::simulated(&folder, faults)?,
+            None => Channels::default(),
+        };
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
@@ -176,6 +187,7 @@ impl Prepared {
             clock,
             limits: config.limits.clone(),
             sim: faults,
+            channels,
             behind_proxy: config.behind_proxy,
             waiters,
             kick,
@@ -192,6 +204,7 @@ impl Prepared {
             work::supervise(app.clone(), client, config.workers),
             messages::supervise(app.clone(), callbacks),
             watch::supervise(app.clone(), folder.clone()),
+            channels::supervise(app.clone()),
         ];
         let (listening, handle) = (listener.url(), Handle::new());
         let server = listener.serve(app.clone(), handle.clone());

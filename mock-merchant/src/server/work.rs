@@ -7,7 +7,11 @@ use crate::bank::BankClient;
 use crate::bank::book::MAX_STATEMENT;
 use crate::bank::faults::operation_name;
 use crate::bank::port::{BankOutcome, BankQueryAnswer, NoAnswer};
+use crate::channel;
+use crate::domain::Ctx;
+use crate::failure::Failure;
 use crate::store::Tx;
+use crate::worker::channels::{self, ChannelJob};
 use crate::worker::{self, Ask, BankAnswer, OutsideCall};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,7 +50,10 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
             Ok(Some(call)) => {
                 let (app, bank) = (app.clone(), bank.clone());
                 calls.spawn(async move {
-                    carry_out(&app, &bank, call).await;
+                    match call {
+                        Outside::Bank(call) => carry_out(&app, &bank, call).await,
+                        Outside::Channel(job) => ask_channel(&app, job).await,
+                    }
                     drop(permit);
                     app.kick.notify_one();
                 });
@@ -72,12 +79,18 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
     while calls.join_next().await.is_some() {}
 }
 
-/// Does what is due inside, and takes what is to be asked of the bank.
-async fn take(app: &App) -> Result<Option<OutsideCall>, String> {
+/// What is to be asked outside.
+enum Outside {
+    Bank(OutsideCall),
+    Channel(ChannelJob),
+}
+
+/// Does what is due inside, and takes what is to be asked of the bank or of a channel.
+async fn take(app: &App) -> Result<Option<Outside>, String> {
     loop {
         let ctx = app.ctx().map_err(|e| e.detail)?;
         let step = move |tx: &Tx<'_>| match worker::internal(tx, &ctx)? {
-            0 => Ok((true, worker::take_due(tx, &ctx)?)),
+            0 => Ok((true, take_due(tx, &ctx)?)),
             _ => Ok((false, None)),
         };
         let (idle, call) = app.writer.submit(step).await.map_err(|e| e.to_string())?;
@@ -85,6 +98,13 @@ async fn take(app: &App) -> Result<Option<OutsideCall>, String> {
             return Ok(call);
         }
         app.messages.notify_one();
+    }
+}
+
+fn take_due(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<Outside>, Failure> {
+    match worker::take_due(tx, ctx)? {
+        Some(call) => Ok(Some(Outside::Bank(call))),
+        None => Ok(channels::take_due(tx, ctx)?.map(Outside::Channel)),
     }
 }
 
@@ -117,6 +137,22 @@ async fn carry_out(app: &App, bank: &BankClient, call: OutsideCall) {
         tracing::error!(operation, error = %e, "the bank's answer could not be kept: it is asked for again");
     }
     app.messages.notify_one();
+}
+
+async fn ask_channel(app: &App, job: ChannelJob) {
+    let operation = job.ask.word();
+    let answer = match app.channels.get(job.method) {
+        Some(channel) => channel.ask(app.clock.now(), &job.ask).await,
+        None => Err(channel::port::NoAnswer("the channel is not in use".to_owned())),
+    };
+    app.metrics.channel_call(operation, if answer.is_ok() { "answered" } else { "no_answer" });
+    if let Err(why) = &answer {
+        tracing::warn!(operation, %why, "no answer from the channel");
+    }
+    let Ok(ctx) = app.ctx() else { return };
+    if let Err(e) = app.writer.submit(move |tx| channels::settle(tx, &ctx, &job, answer)).await {
+        tracing::error!(operation, error = %e, "the channel's answer could not be kept: it is asked for again");
+    }
 }
 
 fn outcome_word(answer: &Result<BankAnswer, NoAnswer>) -> &'static str {

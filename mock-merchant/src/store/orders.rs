@@ -203,6 +203,34 @@ pub fn of_source(tx: &Tx<'_>, source: &str, after: u64, limit: u32) -> Result<Ve
     tx.all(sql, (source, counted(after), limit), read)
 }
 
+/// Which orders of a payer.
+pub struct PayerFilter<'a> {
+    /// The payer's row.
+    pub payer: i64,
+    /// Only in this state.
+    pub state: Option<OrderState>,
+    /// Only of this case.
+    pub case_number: Option<&'a str>,
+    /// Only from this system.
+    pub source: Option<&'a str>,
+    /// Only with a deadline before this.
+    pub due_before: Option<Timestamp>,
+    /// Only with higher numbers.
+    pub after: u64,
+}
+
+/// The orders of a payer, by their numbers, at most `limit`; without drafts and those that wait for confirmation.
+pub fn of_payer(tx: &Tx<'_>, filter: &PayerFilter<'_>, limit: usize) -> Result<Vec<Order>, StoreError> {
+    let sql = select!(
+        "INDEXED BY orders_of_payer WHERE payer = ?1 AND number > ?2 AND state NOT IN ('draft', 'awaiting_confirmation')
+         AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR case_number = ?4) AND (?5 IS NULL OR source = ?5)
+         AND (?6 IS NULL OR deadline < ?6) ORDER BY number LIMIT ?7"
+    );
+    let due_before = filter.due_before.map(Timestamp::as_millis);
+    let after = counted(filter.after);
+    tx.all(sql, (filter.payer, after, filter.state, filter.case_number, filter.source, due_before, limit as i64), read)
+}
+
 /// Sets where an order stands and what is still owed; a deadline if it changes.
 pub fn set(
     tx: &Tx<'_>,

@@ -105,6 +105,17 @@ pub fn of_trip(tx: &Tx<'_>, trip: &TripId) -> Result<Option<Payment>, StoreError
     tx.first(select!("WHERE trip = ?1"), [trip.as_bytes()], read)
 }
 
+/// A debit by its row.
+pub fn get(tx: &Tx<'_>, payment: i64) -> Result<Payment, StoreError> {
+    let found = tx.first(select!("WHERE payment = ?1 AND trip IS NOT NULL"), [payment], read)?;
+    found.ok_or_else(|| StoreError::Defect(format!("no payment {payment}")))
+}
+
+/// The debit of a basket's order.
+pub fn of_order(tx: &Tx<'_>, number: ServiceNumber) -> Result<Option<Payment>, StoreError> {
+    tx.first(select!("WHERE number = ?1 AND trip IS NOT NULL"), [counted(number.number())], read)
+}
+
 /// Debits that only need posting.
 pub fn local(tx: &Tx<'_>, limit: u32) -> Result<Vec<Payment>, StoreError> {
     tx.all(select!("WHERE state = 'local' ORDER BY payment LIMIT ?1"), [limit], read)
@@ -191,7 +202,7 @@ pub fn legs(tx: &Tx<'_>, payment: i64, currency: Currency) -> Result<Vec<Leg>, S
     })
 }
 
-pub(super) fn method_word(method: PaymentMethod) -> &'static str {
+pub(crate) fn method_word(method: PaymentMethod) -> &'static str {
     match method {
         PaymentMethod::StoredValue => "stored_value",
         PaymentMethod::Bank => "bank",

@@ -1,9 +1,11 @@
 //! A merchant in memory, devices with real keys, and a bank that follows a script: for the tests of this crate.
 
 mod bank;
+mod slips;
 
 pub use bank::{Script, ScriptedBank};
 
+use crate::channel::test::{Faults, TestChannel};
 use crate::domain::*;
 use crate::failure::Failure;
 use crate::keys::{Keyring, Signing};
@@ -46,6 +48,7 @@ pub struct World {
     pub root: Signing,
     pub now: Timestamp,
     pub bank: ScriptedBank,
+    pub channel: TestChannel,
     seeds: Cell<u64>,
 }
 
@@ -102,6 +105,7 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
+        let config = Config { channels: vec![TestChannel::identity()], ..config };
         let merchant_id = MerchantId::parse("m").unwrap();
         let identity = Identity { merchant_id: merchant_id.clone(), name: "Shop".into(), sim: true };
         let now = Timestamp::parse("2026-03-01T23:30:00Z").unwrap();
@@ -114,7 +118,8 @@ impl World {
         let keys = Keyring::create(merchant_id, &root, now, seeds).unwrap();
         let conn = open_in_memory(&identity).unwrap();
         let core = Core::new(config, keys);
-        let mut world = Self { conn, core, root, now, bank: ScriptedBank::default(), seeds: Cell::new(0) };
+        let channel = TestChannel::in_memory([7; 32], Faults::default());
+        let mut world = Self { conn, core, root, now, bank: ScriptedBank::default(), channel, seeds: Cell::new(0) };
         world.admin(AdminCommand::AddStore(StoreInfo {
             store_id: store_id(),
             name: "Corner".into(),
@@ -211,12 +216,40 @@ impl World {
             self.check();
             return true;
         }
-        let Some(call) = Tx::run(&self.conn, |tx| worker::take_due(tx, &ctx)).unwrap() else { return false };
+        let Some(call) = Tx::run(&self.conn, |tx| worker::take_due(tx, &ctx)).unwrap() else {
+            return self.step_channel() || self.step_notifications();
+        };
         let answer = self.bank.ask(self.now, &call.ask);
         let ctx = self.ctx();
         Tx::run(&self.conn, |tx| worker::settle(tx, &ctx, &call.job, answer)).unwrap();
         self.check();
         true
+    }
+
+    fn step_channel(&mut self) -> bool {
+        let ctx = self.ctx();
+        let Some(job) = Tx::run(&self.conn, |tx| worker::channels::take_due(tx, &ctx)).unwrap() else { return false };
+        let (answer, _) = self.channel.ask_now(self.now, &job.ask);
+        let ctx = self.ctx();
+        Tx::run(&self.conn, |tx| worker::channels::settle(tx, &ctx, &job, answer)).unwrap();
+        self.check();
+        true
+    }
+
+    /// Delivers what the channel notifies; what is refused is lost.
+    fn step_notifications(&mut self) -> bool {
+        let due = self.channel.notifications(self.now);
+        for body in &due {
+            let _refused = self.notify(body).is_err();
+        }
+        !due.is_empty()
+    }
+
+    /// Delivers a notification of the channel.
+    pub fn notify(&self, body: &str) -> Result<Answer, Failure> {
+        let receipt = self.channel.open_notification(body.as_bytes());
+        let receipt = receipt.map_err(|e| crate::failure::refuse(ProblemCode::SignatureInvalid, e.to_string()))?;
+        self.run(&Caller::Channel(PaymentMethod::Test), Command::Notified(receipt))
     }
 
     /// Works until nothing is due now.
@@ -232,6 +265,7 @@ impl World {
             self.work();
             let ctx = self.ctx();
             let next = Tx::read(&self.conn, |tx| worker::next_due(tx, &ctx)).unwrap();
+            let next = self.channel.next_notification().map_or(next, |at| at.min(next));
             assert!(next > self.now, "due but not done");
             if next > end {
                 break;

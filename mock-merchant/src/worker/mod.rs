@@ -3,12 +3,13 @@
 //! that may have left is asked about before it is made again, under the same reference.
 
 pub mod deliveries;
+pub mod channels;
 
 use crate::bank::port::{BankOperation, BankOutcome, BankQueryAnswer, BankRequest, NoAnswer, StatementEntry};
 use crate::domain::{self, Ctx, Mutation};
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, CallState, CallStep};
-use crate::store::{Tx, attempts, holds, trips};
+use crate::store::{Tx, attempts, channel_calls, holds, pays, trips};
 use walkpay::Timestamp;
 
 /// Something to be asked of the bank, outside of any transaction.
@@ -146,16 +147,16 @@ fn settle_statement(tx: &Tx<'_>, ctx: &Ctx, job: &Job, answer: Result<BankAnswer
 /// [`Failure::Fault`].
 pub fn next_due(tx: &Tx<'_>, ctx: &Ctx) -> Result<Timestamp, Failure> {
     let statement = calls::cursor(tx)?.due;
-    let next = [domain::next_internal(tx, ctx)?, calls::next_due(tx)?];
+    let next = [domain::next_internal(tx, ctx)?, calls::next_due(tx)?, channels::next_due(tx)?];
     Ok(next.into_iter().flatten().fold(statement, Timestamp::min))
 }
 
-/// How many calls to the bank have no definite answer yet.
+/// How many calls to bank and channels have no definite answer yet.
 ///
 /// # Errors
 /// [`Failure::Fault`].
 pub fn pending(tx: &Tx<'_>) -> Result<u64, Failure> {
-    Ok(calls::open_count(tx)?)
+    Ok(calls::open_count(tx)? + channel_calls::open_count(tx)?)
 }
 
 /// Exponential, with jitter over its upper half.
@@ -180,7 +181,13 @@ fn request(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall) -> Result<BankRequest, Failu
         CallKind::Capture => {
             BankOperation::Capture { hold_reference: original()?, amount, basket_jws: basket_jws(tx, call)? }
         }
-        CallKind::Debit => BankOperation::Debit { account: account()?, amount, basket_jws: basket_jws(tx, call)? },
+        CallKind::Debit => match call.pay {
+            Some(pay) => {
+                let payment_jws = pays::get(tx, pay)?.jws.or_defect("slip payment")?;
+                BankOperation::Pay { account: account()?, amount, payment_jws }
+            }
+            None => BankOperation::Debit { account: account()?, amount, basket_jws: basket_jws(tx, call)? },
+        },
         CallKind::Reverse | CallKind::Refund => BankOperation::Reverse { original_reference: original()?, amount },
     };
     Ok(BankRequest {

@@ -4,3 +4,5 @@ mod devices;
 mod holds;
 mod operator;
 mod service;
+mod refunds;
+mod slips;

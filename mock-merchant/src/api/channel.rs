@@ -1,0 +1,41 @@
+//! `/channel/v1`: what payment channels notify of.
+
+use super::App;
+use super::body::read;
+use super::problem::Refusal;
+use crate::domain::{Answer, Caller, Command};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use std::sync::Arc;
+use walkpay::protocol::document::PaymentMethod;
+use walkpay::protocol::problem::ProblemCode;
+
+/// A payment at the simulated channel: a JWS by the channel's key. The same one again does nothing.
+#[utoipa::path(post, path = "/channel/v1/test/notifications", operation_id = "test_notification", tag = "channel",
+    request_body(content = String, content_type = "application/jose", example = "eyJhbGciOiJFZDI1NTE5In0.e30.AA"),
+    responses(
+        (status = 204, description = "Taken"),
+        (status = 401, description = "`signature_invalid`: not signed by the channel"),
+        (status = 404, description = "`not_found`: nobody asked for this trade"),
+        (status = 422, description = "`document_mismatch`: application, seller, amount or currency are not those of the payment")))]
+pub async fn test_notification(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, Refusal> {
+    let body = read(&app, request.into_body()).await?;
+    receive(&app, PaymentMethod::Test, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a notification of a channel.
+///
+/// # Errors
+/// 401 unless the channel has signed it; what the domain refuses.
+pub async fn receive(app: &App, method: PaymentMethod, body: &[u8]) -> Result<(), Refusal> {
+    let channel = app.channels.get(method).ok_or_else(|| Refusal::not_found("channel"))?;
+    let receipt = channel.open(body).map_err(|e| {
+        tracing::warn!(cause = %e, "a notification that no channel has signed");
+        Refusal::new(ProblemCode::SignatureInvalid, "Expected a notification that the channel has signed.")
+    })?;
+    match app.execute(Caller::Channel(method), Command::Notified(receipt)).await? {
+        Answer::Done => Ok(()),
+        _ => Err(Refusal::internal(&"an answer of another kind than the question")),
+    }
+}

@@ -1,0 +1,81 @@
+//! Payment channels: the port that the merchant uses, and the channels behind it.
+//!
+//! `stored_value` is the merchant's own ledger and `bank` the bank's port; both need no channel here. `test` is a simulated
+//! channel with a book of its own: it moves no money and fails by name.
+
+pub mod port;
+pub mod test;
+
+use port::{ChannelAnswer, ChannelAsk, Forged, Identity, NoAnswer, Receipt};
+use test::TestChannel;
+use walkpay::Timestamp;
+use walkpay::protocol::document::PaymentMethod;
+
+/// A channel that can be asked.
+#[derive(Clone)]
+pub enum Channel {
+    /// The simulated one.
+    Test(TestChannel),
+}
+
+impl Channel {
+    /// How payers pay over it.
+    pub fn method(&self) -> PaymentMethod {
+        match self {
+            Self::Test(_) => PaymentMethod::Test,
+        }
+    }
+
+    /// Who the merchant is there.
+    pub fn identity(&self) -> Identity {
+        match self {
+            Self::Test(_) => TestChannel::identity(),
+        }
+    }
+
+    /// Asks the channel for something.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: it may have been done or not.
+    pub async fn ask(&self, now: Timestamp, ask: &ChannelAsk) -> Result<ChannelAnswer, NoAnswer> {
+        match self {
+            Self::Test(channel) => channel.ask(now, ask).await,
+        }
+    }
+
+    /// Opens a notification of the channel.
+    ///
+    /// # Errors
+    /// [`Forged`] unless the channel has signed exactly this.
+    pub fn open(&self, body: &[u8]) -> Result<Receipt, Forged> {
+        match self {
+            Self::Test(channel) => channel.open_notification(body),
+        }
+    }
+}
+
+/// The channels of a merchant.
+#[derive(Clone, Default)]
+pub struct Channels(Vec<Channel>);
+
+impl Channels {
+    /// These channels, one a method.
+    pub fn new(channels: Vec<Channel>) -> Self {
+        Self(channels)
+    }
+
+    /// The channel of a method.
+    pub fn get(&self, method: PaymentMethod) -> Option<&Channel> {
+        self.0.iter().find(|c| c.method() == method)
+    }
+
+    /// The simulated channel.
+    pub fn test(&self) -> Option<&TestChannel> {
+        self.0.iter().map(|Channel::Test(channel)| channel).next()
+    }
+
+    /// Who the merchant is at each of them.
+    pub fn identities(&self) -> Vec<Identity> {
+        self.0.iter().map(Channel::identity).collect()
+    }
+}
