@@ -17,6 +17,8 @@ use walkpay::protocol::order::*;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{PaymentId, ServiceNumber, SlipNumber, Timestamp};
 
+/// The most states in a query.
+const MAX_STATUSES: usize = 10;
 /// The longest text in a query.
 const MAX_TEXT: usize = 200;
 
@@ -24,8 +26,9 @@ const MAX_TEXT: usize = 200;
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct OrderParams {
-    /// Only in this state.
-    status: Option<OrderStatus>,
+    /// Only in these states: one, or several joined by commas.
+    #[param(pattern = "^[a-z_]+(,[a-z_]+){0,9}$", max_length = 200, example = "payable,in_payment")]
+    status: Option<String>,
     /// Only of this case.
     #[param(max_length = 200)]
     case_number: Option<String>,
@@ -81,7 +84,7 @@ pub async fn orders(
         return Err(Refusal::new(ProblemCode::InvalidValue, format!("Texts have at most {MAX_TEXT} characters.")));
     }
     let filter = OrderFilter {
-        status: params.status,
+        statuses: params.status.as_deref().map(statuses).transpose()?.unwrap_or_default(),
         case_number: params.case_number,
         source: params.source,
         due_before: params.due_before,
@@ -248,6 +251,15 @@ async fn ask(app: &App, device: &SignedBy, query: PayerQuery) -> Result<PayerAns
         Answer::Payer(answer) => Ok(answer),
         _ => Err(unexpected()),
     }
+}
+
+/// The states of a list such as `payable,in_payment`.
+fn statuses(list: &str) -> Result<Vec<OrderStatus>, Refusal> {
+    let word = |w: &str| serde_json::from_value(serde_json::Value::from(w)).ok();
+    let found: Option<Vec<OrderStatus>> = list.split(',').take(MAX_STATUSES + 1).map(word).collect();
+    found
+        .filter(|all| all.len() <= MAX_STATUSES)
+        .ok_or_else(|| Refusal::malformed("status is one state of an order, or at most ten joined by commas."))
 }
 
 fn limited(limit: usize) -> Result<usize, Refusal> {

@@ -207,8 +207,8 @@ pub fn of_source(tx: &Tx<'_>, source: &str, after: u64, limit: u32) -> Result<Ve
 pub struct PayerFilter<'a> {
     /// The payer's row.
     pub payer: i64,
-    /// Only in this state.
-    pub state: Option<OrderState>,
+    /// Only in one of these states; none: in any.
+    pub states: Vec<OrderState>,
     /// Only of this case.
     pub case_number: Option<&'a str>,
     /// Only from this system.
@@ -223,12 +223,13 @@ pub struct PayerFilter<'a> {
 pub fn of_payer(tx: &Tx<'_>, filter: &PayerFilter<'_>, limit: usize) -> Result<Vec<Order>, StoreError> {
     let sql = select!(
         "INDEXED BY orders_of_payer WHERE payer = ?1 AND number > ?2 AND state NOT IN ('draft', 'awaiting_confirmation')
-         AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR case_number = ?4) AND (?5 IS NULL OR source = ?5)
+         AND (?3 = '' OR instr(?3, ',' || state || ',') > 0) AND (?4 IS NULL OR case_number = ?4) AND (?5 IS NULL OR source = ?5)
          AND (?6 IS NULL OR deadline < ?6) ORDER BY number LIMIT ?7"
     );
     let due_before = filter.due_before.map(Timestamp::as_millis);
     let after = counted(filter.after);
-    tx.all(sql, (filter.payer, after, filter.state, filter.case_number, filter.source, due_before, limit as i64), read)
+    let states: String = filter.states.iter().map(|s| format!(",{},", s.word())).collect();
+    tx.all(sql, (filter.payer, after, states, filter.case_number, filter.source, due_before, limit as i64), read)
 }
 
 /// Sets where an order stands and what is still owed; a deadline if it changes.

@@ -211,12 +211,26 @@ impl Device {
 
     /// The headers of a signed request.
     pub fn signed(&self, now: Timestamp, method: &Method, path: &str, body: &[u8]) -> Vec<(&'static str, String)> {
+        self.signed_under(now, method, path, body, None)
+    }
+
+    /// The headers of a signed request under an idempotency key.
+    pub fn signed_under(
+        &self,
+        now: Timestamp,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        key: Option<&str>,
+    ) -> Vec<(&'static str, String)> {
         let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
         let nonce = base64url(&random::bytes::<16>().unwrap());
-        let parts = RequestParts { method: method.as_str(), path, query, idempotency_key: None, body };
+        let parts = RequestParts { method: method.as_str(), path, query, idempotency_key: key, body };
         let input = prepare(&parts, now, &nonce, &self.request_kid, &self.merchant).unwrap();
         let signature = self.request.sign(input.base.as_bytes()).to_bytes();
-        input.finish(&signature).into()
+        let mut headers: Vec<_> = input.finish(&signature).into();
+        headers.extend(key.map(|key| ("idempotency-key", key.to_owned())));
+        headers
     }
 
     pub fn build(
@@ -236,6 +250,16 @@ impl Device {
 
     pub async fn put<T: Serialize>(&self, now: Timestamp, path: &str, body: &T) -> reqwest::Result<Response> {
         self.send(now, Method::PUT, path, serde_json::to_vec(body).unwrap()).await
+    }
+
+    pub async fn post<T: Serialize>(&self, now: Timestamp, path: &str, key: &str, body: &T) -> Response {
+        let body = serde_json::to_vec(body).unwrap();
+        let headers = self.signed_under(now, &Method::POST, path, &body, Some(key));
+        self.build(headers, Method::POST, path, body).send().await.unwrap()
+    }
+
+    pub async fn get(&self, now: Timestamp, path: &str) -> Response {
+        self.send(now, Method::GET, path, Vec::new()).await.unwrap()
     }
 
     pub async fn get_json<T: DeserializeOwned>(&self, now: Timestamp, path: &str) -> T {

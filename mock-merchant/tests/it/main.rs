@@ -9,6 +9,7 @@ mod orders;
 mod process;
 mod queries;
 mod rows;
+mod slips;
 mod tls;
 mod trouble;
 mod webhook_vectors;

@@ -63,8 +63,8 @@ pub enum PayerQuery {
 /// Which orders of a payer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrderFilter {
-    /// Only in this state.
-    pub status: Option<OrderStatus>,
+    /// Only in one of these states; none: in any.
+    pub statuses: Vec<OrderStatus>,
     /// Only of this case.
     pub case_number: Option<String>,
     /// Only from this service system.
@@ -159,7 +159,7 @@ pub(in crate::domain) fn read(tx: &Tx<'_>, caller: &Caller, query: &PayerQuery) 
             let limit = filter.limit.clamp(1, MAX_ORDERS_PER_PAGE);
             let wanted = orders::PayerFilter {
                 payer: device.user,
-                state: filter.status.map(OrderState::of),
+                states: filter.statuses.iter().map(|s| OrderState::of(*s)).collect(),
                 case_number: filter.case_number.as_deref(),
                 source: filter.source.as_deref(),
                 due_before: filter.due_before,

@@ -1,0 +1,523 @@
+//! B20–B22 and B33, each over real HTTP with real files: what payers see and pay, and what channels are believed.
+
+use crate::client::{DEADLINE, Device, Shop, Trip, eur, json_of, problem_of, random10};
+use mock_merchant::channel::port::Receipt;
+use mock_merchant::channel::test::{APPLICATION, SELLER, TestNotification};
+use mock_merchant::domain::{RefundStatus, RefundView};
+use mock_merchant::keys::Signing;
+use mock_merchant::store::order_parts::{self, Texts};
+use mock_merchant::store::orders::{self, NewOrder, OrderState};
+use mock_merchant::store::{sources, users};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::time::Duration;
+use walkpay::protocol::document::*;
+use walkpay::protocol::order::*;
+use walkpay::{PaymentId, ServiceNumber, SlipNumber, UserName};
+
+/// What a service system has handed in.
+#[derive(Clone, Copy)]
+struct Service {
+    payer: &'static str,
+    source: &'static str,
+    case: &'static str,
+    minor: i64,
+    days: u64,
+}
+
+const DELIVERY: Service = Service { payer: "alice", source: "delivery", case: "C-1", minor: 1_000, days: 14 };
+const REPAIR: Service = Service { payer: "alice", source: "repair", case: "C-2", minor: 500, days: 3 };
+
+/// A payable order from a service system whose address nobody can reach.
+async fn order(shop: &Shop, service: Service) -> ServiceNumber {
+    let now = shop.now();
+    let app = shop.running.app();
+    let added = app.writer.submit(move |tx| {
+        if sources::find(tx, service.source)?.is_none() {
+            let new = sources::NewSource {
+                source_id: service.source,
+                name: service.source,
+                payee: "Walkpay Services",
+                time_zone: "Asia/Tokyo",
+            };
+            let row = sources::add(tx, &new, now)?;
+            sources::set_callback(tx, row, Some("https://service.invalid/hook"), false)?;
+        }
+        let payer = users::find(tx, &UserName::parse(service.payer).unwrap())?.unwrap().user;
+        let new = NewOrder {
+            source: service.source,
+            state: OrderState::Payable,
+            service_name: "Delivery of a washing machine",
+            payee: "Walkpay Services",
+            payer,
+            total: eur(service.minor),
+            case_number: service.case,
+            arose_at: now,
+            deadline: now.plus(Duration::from_secs(service.days * 24 * 3600)),
+            store: None,
+            made_at: now,
+        };
+        let number = orders::add(tx, &new)?;
+        let line = FeeLine {
+            name: "Delivery".into(),
+            quantity: "1".into(),
+            unit_price: new.total,
+            amount: new.total,
+            tax_rate: "0".into(),
+            tax: eur(0),
+        };
+        order_parts::set_fees(tx, number, &[line])?;
+        let texts = Texts { case_name: "Kitchen".into(), paying_unit: "Acme".into(), remarks: "Ring twice".into() };
+        order_parts::set_texts(tx, number, &texts)?;
+        Ok(number)
+    });
+    added.await.unwrap()
+}
+
+fn request(orders: &[ServiceNumber]) -> SlipRequest {
+    SlipRequest { orders: orders.to_vec(), remarks: String::new(), invoice: None }
+}
+
+impl Device {
+    async fn slip_of(&self, shop: &Shop, orders: &[ServiceNumber]) -> SlipView {
+        let key = format!("k-{}", PaymentId::new(shop.now(), random10()));
+        let made = self.post(shop.now(), "/payer/v1/slips", &key, &request(orders)).await;
+        assert_eq!(made.status(), StatusCode::CREATED);
+        made.json().await.unwrap()
+    }
+
+    fn slip_payment(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> SlipPayment {
+        SlipPayment {
+            merchant_id: self.merchant.clone(),
+            sub: self.sub.clone(),
+            device_id: self.id,
+            device_seq: self.next_seq(),
+            slip_number: slip.slip_number,
+            payment_id: PaymentId::new(shop.now(), random10()),
+            method,
+            amount: slip.amount,
+            stored_value: eur(stored_value),
+            signed_at: shop.now(),
+        }
+    }
+
+    async fn put_payment(&self, shop: &Shop, payment: &SlipPayment) -> reqwest::Response {
+        let body = PaymentPut { payment: self.consent.jws(payment).unwrap() };
+        let path = format!("/payer/v1/slips/{}/payments/{}", payment.slip_number, payment.payment_id);
+        self.put(shop.now(), &path, &body).await.unwrap()
+    }
+
+    async fn pay(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> PaymentView {
+        let payment = self.slip_payment(shop, slip, method, stored_value);
+        let answer = self.put_payment(shop, &payment).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        answer.json().await.unwrap()
+    }
+
+    /// Waits until the device is told that a payment stands so.
+    async fn told(&mut self, shop: &Shop, payment: PaymentId, status: PaymentStatus) -> SlipResult {
+        let now = shop.now();
+        self.until(shop, |device, event| match event {
+            EventBody::Slip { document } => Some(device.document::<SlipResult>(now, &document))
+                .filter(|r| r.payment.payment_id == payment && r.payment.status == status),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until the host has what it needs for letting the payer pay.
+    async fn launched(&mut self, shop: &Shop, payment: PaymentId) {
+        let now = shop.now();
+        self.until(shop, |device, event| match event {
+            EventBody::Slip { document } => Some(device.document::<SlipResult>(now, &document))
+                .filter(|r| r.payment.payment_id == payment && r.payment.launch.is_some()),
+            _ => None,
+        })
+        .await;
+    }
+
+    async fn slip(&self, shop: &Shop, slip: SlipNumber) -> SlipView {
+        self.get_json(shop.now(), &format!("/payer/v1/slips/{slip}")).await
+    }
+
+    async fn order(&self, shop: &Shop, number: ServiceNumber) -> OrderView {
+        self.get_json(shop.now(), &format!("/payer/v1/orders/{number}")).await
+    }
+
+    async fn orders(&self, shop: &Shop, query: &str) -> (Vec<ServiceNumber>, Option<ServiceNumber>) {
+        let page: OrderPage = self.get_json(shop.now(), &format!("/payer/v1/orders?{query}")).await;
+        (page.orders.iter().map(|o| o.service_number).collect(), page.next)
+    }
+}
+
+async fn pays_at_channel(shop: &Shop, number: &str) -> StatusCode {
+    let path = format!("/sim/v1/channel/trades/{number}/payment");
+    shop.http.post(shop.url(&path)).send().await.unwrap().status()
+}
+
+async fn notify(shop: &Shop, body: String) -> reqwest::Response {
+    let request = shop.http.post(shop.url("/channel/v1/test/notifications"));
+    request.header("content-type", "application/jose").body(body).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b20_lists_the_payers_orders() {
+    let shop = Shop::open().await;
+    let alice = shop.device_of("alice").await;
+    let (first, second) = (order(&shop, DELIVERY).await, order(&shop, REPAIR).await);
+    let third = order(&shop, Service { case: "C-1", ..REPAIR }).await;
+    let of_bob = order(&shop, Service { payer: "bob", ..DELIVERY }).await;
+    assert_eq!(alice.orders(&shop, "").await, (vec![first, second, third], None));
+    assert_eq!(alice.orders(&shop, "status=payable,in_payment&limit=2").await, (vec![first, second], Some(second)));
+    let rest = format!("after={second}&limit=2");
+    assert_eq!(alice.orders(&shop, &rest).await, (vec![third], None));
+    assert_eq!(alice.orders(&shop, "case_number=C-1").await.0, [first, third]);
+    assert_eq!(alice.orders(&shop, "source=repair&case_number=C-2").await.0, [second]);
+    assert_eq!(alice.orders(&shop, "status=paid").await.0, []);
+    let soon = shop.now().plus(Duration::from_secs(5 * 24 * 3600));
+    assert_eq!(alice.orders(&shop, &format!("due_before={soon}")).await.0, [second, third]);
+    assert!(!alice.orders(&shop, "").await.0.contains(&of_bob), "everybody sees their own only");
+    for bad in ["status=owed", "status=", "limit=0", "limit=201", "after=-1", "due_before=tomorrow"] {
+        let answer = alice.get(shop.now(), &format!("/payer/v1/orders?{bad}")).await;
+        assert!([400, 422].contains(&answer.status().as_u16()), "{bad}");
+    }
+    let unsigned = shop.http.get(shop.url("/payer/v1/orders")).send().await.unwrap();
+    assert_eq!(problem_of(unsigned).await.0, 401);
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b21_shows_an_order_in_full() {
+    let shop = Shop::open().await;
+    let (alice, bob) = (shop.device_of("alice").await, shop.device_of("bob").await);
+    let number = order(&shop, DELIVERY).await;
+    let seen = alice.order(&shop, number).await;
+    assert_eq!((seen.summary.service_number, seen.summary.status), (number, OrderStatus::Payable));
+    assert_eq!((seen.summary.total, seen.summary.due), (eur(1_000), eur(1_000)));
+    assert_eq!(
+        (seen.summary.case_name.as_str(), seen.paying_unit.as_str(), seen.remarks.as_str()),
+        ("Kitchen", "Acme", "Ring twice")
+    );
+    assert_eq!((seen.fees.len(), seen.fees[0].amount, seen.version), (1, eur(1_000), 1));
+    for path in [format!("/payer/v1/orders/{number}"), "/payer/v1/orders/000000000099999".to_owned()] {
+        let answer = bob.get(shop.now(), &path).await;
+        assert_eq!(problem_of(answer).await, (404, "not_found".to_owned()), "there and not there look alike");
+    }
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b22_makes_one_slip_of_what_the_payer_selects() {
+    let shop = Shop::open().await;
+    let (alice, bob) = (shop.device_of("alice").await, shop.device_of("bob").await);
+    let (first, second) = (order(&shop, DELIVERY).await, order(&shop, REPAIR).await);
+    let invoice = Invoice { kind: InvoiceType::Company, title: "Acme".into(), tax_id: Some("DE123456".into()) };
+    let asked =
+        SlipRequest { remarks: "for the kitchen".into(), invoice: Some(invoice.clone()), ..request(&[second, first]) };
+    let path = "/payer/v1/slips";
+    let made = alice.post(shop.now(), path, "key-1", &asked).await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let made: Value = made.json().await.unwrap();
+    assert_eq!(made["slip_number"].as_str().unwrap().len(), 18);
+    let slip: SlipView = serde_json::from_value(made.clone()).unwrap();
+    assert_eq!((slip.amount, slip.status, slip.payee.as_str()), (eur(1_500), SlipStatus::Open, "Walkpay Services"));
+    assert_eq!((slip.remarks.as_str(), slip.invoice, slip.method), ("for the kitchen", Some(invoice), None));
+    assert_eq!(slip.title, "Delivery of a washing machine + 1");
+    let items: Vec<_> = slip.items.iter().map(|i| (i.service_number, i.amount)).collect();
+    assert_eq!(items, [(first, eur(1_000)), (second, eur(500))]);
+    // Once per key; the orders are locked.
+    let again = alice.post(shop.now(), path, "key-1", &asked).await;
+    assert_eq!(again.json::<Value>().await.unwrap(), made);
+    let other = alice.post(shop.now(), path, "key-1", &request(&[first])).await;
+    assert_eq!(problem_of(other).await, (422, "idempotency_mismatch".to_owned()));
+    let locked = alice.post(shop.now(), path, "key-2", &request(&[first])).await;
+    assert_eq!(problem_of(locked).await, (409, "order_not_payable".to_owned()));
+    assert_eq!(alice.order(&shop, first).await.summary.slip_number, Some(slip.slip_number));
+    let body = serde_json::to_vec(&asked).unwrap();
+    let without = alice.send(shop.now(), Method::POST, path, body).await.unwrap();
+    assert_eq!(problem_of(without).await, (400, "idempotency_key_missing".to_owned()));
+    // What is not right about the request.
+    let text = |text: &str| SlipRequest { remarks: text.into(), ..request(&[first]) };
+    for (n, bad) in [text("a\u{7}"), text(&"x".repeat(501)), request(&[]), request(&[first; 51])].iter().enumerate() {
+        let answer = alice.post(shop.now(), path, &format!("bad-{n}"), bad).await;
+        assert_eq!(problem_of(answer).await, (422, "invalid_value".to_owned()), "{n}");
+    }
+    let stolen = bob.post(shop.now(), path, "key-1", &request(&[first])).await;
+    assert_eq!(problem_of(stolen).await, (404, "not_found".to_owned()), "another caller's key, another payer's order");
+    // Given up, the orders are free again.
+    let closure = format!("/payer/v1/slips/{}/closure", slip.slip_number);
+    for _ in 0..2 {
+        let closed = alice.send(shop.now(), Method::PUT, &closure, Vec::new()).await.unwrap();
+        assert_eq!(closed.json::<SlipView>().await.unwrap().status, SlipStatus::Closed);
+    }
+    let next = alice.slip_of(&shop, &[first]).await;
+    let page: Value = alice.get_json(shop.now(), "/payer/v1/slips?limit=1").await;
+    assert_eq!((&page["slips"][0]["slip_number"], &page["next"]), (&made["slip_number"], &made["slip_number"]));
+    let rest: Value = alice.get_json(shop.now(), &format!("/payer/v1/slips?after={}", slip.slip_number)).await;
+    assert_eq!(rest["slips"][0]["slip_number"], json!(next.slip_number));
+    // An open slip that nobody pays gives them back by itself.
+    shop.advance(Duration::from_secs(3_700)).await;
+    let until = tokio::time::Instant::now() + DEADLINE;
+    while alice.slip(&shop, next.slip_number).await.status != SlipStatus::Closed {
+        assert!(tokio::time::Instant::now() < until, "the slip expires");
+    }
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b22_a_slip_is_paid_by_stored_value_and_bank() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    // Stored value alone, at once.
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    let paid = alice.pay(&shop, &slip, PaymentMethod::StoredValue, 1_000).await;
+    assert_eq!(paid.status, PaymentStatus::Succeeded);
+    let seen = alice.order(&shop, number).await;
+    assert_eq!((seen.summary.status, seen.summary.due), (OrderStatus::Paid, eur(0)));
+    // Stored value first, the bank for the rest, on the payer's own signature; answers lost on the way double nothing.
+    let orders = [order(&shop, DELIVERY).await, order(&shop, Service { minor: 4_000, ..REPAIR }).await];
+    let slip = alice.slip_of(&shop, &orders).await;
+    shop.arm(json!({"fault": "bank_no_answer_after", "operation": "pay"})).await;
+    let payment = alice.slip_payment(&shop, &slip, PaymentMethod::Bank, 2_000);
+    assert_eq!(alice.put_payment(&shop, &payment).await.status(), StatusCode::CREATED);
+    assert_eq!(alice.put_payment(&shop, &payment).await.status(), StatusCode::OK, "the same payment");
+    let result = alice.told(&shop, payment.payment_id, PaymentStatus::Succeeded).await;
+    assert_eq!(result.slip_status, SlipStatus::Paid);
+    let legs: Vec<_> = result.legs.iter().map(|l| (l.method, l.amount.minor, l.state)).collect();
+    let (value, bank, done) = (PaymentMethod::StoredValue, PaymentMethod::Bank, LegState::Succeeded);
+    assert_eq!(legs, [(value, 1_000, done), (value, 1_000, done), (bank, 3_000, done)]);
+    let balance = shop.running.bank().unwrap().with(|bank, _| bank.balance("demo-alice")).await.unwrap();
+    assert_eq!(balance.0, eur(97_000), "by the bank's own book");
+    // A refusal gives the slip back for another try.
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    shop.arm(json!({"fault": "bank_declined", "operation": "pay"})).await;
+    let refused = alice.pay(&shop, &slip, PaymentMethod::Bank, 0).await;
+    let result = alice.told(&shop, refused.payment_id, PaymentStatus::Closed).await;
+    assert_eq!((result.slip_status, result.payment.reason.as_deref()), (SlipStatus::Open, Some("insufficient_funds")));
+    let again = alice.pay(&shop, &slip, PaymentMethod::Bank, 0).await;
+    alice.told(&shop, again.payment_id, PaymentStatus::Succeeded).await;
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b22_a_slip_is_paid_over_a_channel_whatever_fails() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    for fault in [
+        "channel_slow",
+        "channel_no_answer_before",
+        "channel_no_answer_after",
+        "channel_never_knew",
+        "channel_notification_lost",
+        "channel_notification_duplicated",
+        "channel_notification_late",
+        "channel_notification_replayed",
+        "channel_notification_wrong_amount",
+        "channel_notification_other_currency",
+        "channel_notification_other_app",
+        "channel_notification_other_seller",
+        "channel_notification_forged",
+    ] {
+        let slip = alice.slip_of(&shop, &[order(&shop, DELIVERY).await]).await;
+        shop.arm(json!({ "fault": fault })).await;
+        let payment = alice.pay(&shop, &slip, PaymentMethod::Test, 0).await;
+        alice.launched(&shop, payment.payment_id).await;
+        let number = format!("{}01", slip.slip_number);
+        assert_eq!(pays_at_channel(&shop, &number).await, StatusCode::NO_CONTENT);
+        shop.advance(Duration::from_secs(60)).await;
+        let result = alice.told(&shop, payment.payment_id, PaymentStatus::Succeeded).await;
+        assert_eq!((result.slip_status, result.legs.len()), (SlipStatus::Paid, 1), "{fault}");
+        assert_eq!(pays_at_channel(&shop, &number).await, StatusCode::CONFLICT, "once");
+    }
+    let (_, table) = shop.get("/sim/v1/faults").await;
+    assert_eq!(table["armed"], json!([]), "all of them have struck");
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b22_orders_are_free_only_when_the_channel_says_so() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    let payment = alice.pay(&shop, &slip, PaymentMethod::Test, 0).await;
+    alice.launched(&shop, payment.payment_id).await;
+    let second = alice.slip_payment(&shop, &slip, PaymentMethod::Bank, 0);
+    assert_eq!(problem_of(alice.put_payment(&shop, &second).await).await, (409, "payment_open".to_owned()));
+    let slip_closure = format!("/payer/v1/slips/{}/closure", slip.slip_number);
+    let refused = alice.send(shop.now(), Method::PUT, &slip_closure, Vec::new()).await.unwrap();
+    assert_eq!(problem_of(refused).await, (409, "payment_open".to_owned()));
+    shop.arm(json!({"fault": "channel_closes_late"})).await;
+    let closure = format!("/payer/v1/slips/{}/payments/{}/closure", slip.slip_number, payment.payment_id);
+    let closing = alice.send(shop.now(), Method::PUT, &closure, Vec::new()).await.unwrap();
+    assert_eq!(closing.json::<PaymentView>().await.unwrap().status, PaymentStatus::Closing);
+    assert_eq!(alice.order(&shop, number).await.summary.status, OrderStatus::InPayment);
+    alice.told(&shop, payment.payment_id, PaymentStatus::Closing).await;
+    shop.advance(Duration::from_secs(40)).await;
+    let result = alice.told(&shop, payment.payment_id, PaymentStatus::Closed).await;
+    assert_eq!((result.slip_status, result.payment.reason.as_deref()), (SlipStatus::Open, Some("closed_by_payer")));
+    assert_eq!(alice.order(&shop, number).await.summary.status, OrderStatus::Payable);
+    // Paid at the channel after its end, and the slip paid otherwise: the channel's money goes back.
+    let paid = alice.pay(&shop, &slip, PaymentMethod::Test, 0).await;
+    alice.launched(&shop, paid.payment_id).await;
+    shop.arm(json!({"fault": "channel_paid_after_close"})).await;
+    let closure = format!("/payer/v1/slips/{}/payments/{}/closure", slip.slip_number, paid.payment_id);
+    alice.send(shop.now(), Method::PUT, &closure, Vec::new()).await.unwrap();
+    alice.told(&shop, paid.payment_id, PaymentStatus::Closed).await;
+    alice.pay(&shop, &slip, PaymentMethod::StoredValue, 1_000).await;
+    let trade = format!("{}02", slip.slip_number);
+    assert_eq!(pays_at_channel(&shop, &trade).await, StatusCode::NO_CONTENT);
+    let channel = shop.running.app().channels.test().unwrap().clone();
+    let given_back = async {
+        while channel.trade(&trade).unwrap().refunded != 1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, given_back).await.expect("it goes back");
+    assert_eq!(alice.order(&shop, number).await.legs.len(), 1);
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b33_payers_never_reach_a_service_system() {
+    // The service system's address leads nowhere: everything that a payer needs is here all the same.
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    let paid = alice.pay(&shop, &slip, PaymentMethod::StoredValue, 1_000).await;
+    assert_eq!(paid.status, PaymentStatus::Succeeded);
+    for path in [
+        "/payer/v1/orders".to_owned(),
+        format!("/payer/v1/orders/{number}"),
+        format!("/payer/v1/slips/{}", slip.slip_number),
+    ] {
+        let text = alice.get(shop.now(), &path).await.text().await.unwrap();
+        assert!(text.contains("Delivery of a washing machine"), "{path}");
+        assert!(!text.contains("http") && !text.contains("service.invalid"), "{path} leads nowhere else: {text}");
+    }
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_are_believed_only_as_the_channel_signed_them() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let slip = alice.slip_of(&shop, &[order(&shop, DELIVERY).await]).await;
+    let payment = alice.pay(&shop, &slip, PaymentMethod::Test, 0).await;
+    alice.launched(&shop, payment.payment_id).await;
+    let number = format!("{}01", slip.slip_number);
+    let receipt = Receipt {
+        application: APPLICATION.into(),
+        seller: SELLER.into(),
+        number: number.clone(),
+        trade: "T1".into(),
+        amount: eur(1_000),
+    };
+    let forged = TestNotification { receipt, paid_at: shop.now() };
+    let stranger = Signing::new(&[66; 32]).unwrap();
+    for body in [String::new(), "{}".to_owned(), "a.b.c".to_owned(), stranger.jws(&forged).unwrap()] {
+        assert_eq!(problem_of(notify(&shop, body).await).await, (401, "signature_invalid".to_owned()));
+    }
+    assert_eq!(alice.slip(&shop, slip.slip_number).await.status, SlipStatus::Paying);
+    // A true one, taken on its way, is good once; altered it is good for nothing.
+    shop.arm(json!({"fault": "channel_notification_late"})).await;
+    assert_eq!(pays_at_channel(&shop, &number).await, StatusCode::NO_CONTENT);
+    let channel = shop.running.app().channels.test().unwrap().clone();
+    let body = channel.notifications(shop.now().plus(Duration::from_secs(60))).pop().unwrap();
+    let mut altered = body.clone().into_bytes();
+    let middle = altered.len() / 2;
+    altered[middle] = if altered[middle] == b'A' { b'B' } else { b'A' };
+    let altered = String::from_utf8(altered).unwrap();
+    assert_eq!(problem_of(notify(&shop, altered).await).await, (401, "signature_invalid".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(notify(&shop, body.clone()).await.status(), StatusCode::NO_CONTENT);
+    }
+    let result = alice.told(&shop, payment.payment_id, PaymentStatus::Succeeded).await;
+    assert_eq!(result.legs.len(), 1, "replayed, and booked once");
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_pays_sees_or_closes_what_is_not_theirs() {
+    let shop = Shop::open().await;
+    let (mut alice, mut bob) = (shop.device_of("alice").await, shop.device_of("bob").await);
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    let payment = alice.slip_payment(&shop, &slip, PaymentMethod::Test, 0);
+    assert_eq!(alice.put_payment(&shop, &payment).await.status(), StatusCode::CREATED);
+    let of_slip = format!("/payer/v1/slips/{}", slip.slip_number);
+    let of_payment = format!("{of_slip}/payments/{}", payment.payment_id);
+    for (method, path) in [
+        (Method::GET, of_slip.clone()),
+        (Method::GET, of_payment.clone()),
+        (Method::PUT, format!("{of_slip}/closure")),
+        (Method::PUT, format!("{of_payment}/closure")),
+    ] {
+        let answer = bob.send(shop.now(), method.clone(), &path, Vec::new()).await.unwrap();
+        assert_eq!(problem_of(answer).await, (404, "not_found".to_owned()), "{method} {path}");
+    }
+    // Bob's own consent to a guessed slip, and Alice's consent sent by Bob.
+    let guessed = bob.slip_payment(&shop, &slip, PaymentMethod::Bank, 0);
+    assert_eq!(problem_of(bob.put_payment(&shop, &guessed).await).await, (404, "not_found".to_owned()));
+    let stolen = PaymentPut { payment: alice.consent.jws(&payment).unwrap() };
+    let answer = bob.put(shop.now(), &of_payment, &stolen).await.unwrap();
+    assert_eq!(problem_of(answer).await, (422, "document_invalid".to_owned()));
+    let impersonated = SlipPayment { device_seq: bob.next_seq(), ..payment.clone() };
+    let answer = bob.put_payment(&shop, &impersonated).await;
+    assert_eq!(problem_of(answer).await, (422, "document_mismatch".to_owned()), "it says that it is Alice's");
+    // Another amount than the slip's, another path than the document's, another document under the identifier.
+    let (other, mut again) = (alice.slip_of(&shop, &[order(&shop, REPAIR).await]).await, payment.clone());
+    let cheaper = SlipPayment { amount: eur(1), ..alice.slip_payment(&shop, &other, PaymentMethod::Bank, 0) };
+    assert_eq!(problem_of(alice.put_payment(&shop, &cheaper).await).await, (422, "document_mismatch".to_owned()));
+    let elsewhere = format!("/payer/v1/slips/{}/payments/{}", other.slip_number, payment.payment_id);
+    let answer = alice.put(shop.now(), &elsewhere, &stolen).await.unwrap();
+    assert_eq!(problem_of(answer).await, (422, "document_mismatch".to_owned()));
+    again.device_seq = alice.next_seq();
+    assert_eq!(problem_of(alice.put_payment(&shop, &again).await).await, (422, "id_conflict".to_owned()));
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_gives_a_baskets_money_back() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let mut trip = Trip::new(shop.now());
+    let hold = alice.hold_request(shop.now(), &mut trip, 20_000);
+    alice.put_hold(shop.now(), &hold).await.unwrap();
+    alice.hold_in(&shop, HoldStatus::Placed).await;
+    let (basket, lines) = alice.basket(shop.now(), &mut trip, 40);
+    alice.put_attempt(shop.now(), &basket, &lines).await.unwrap();
+    let debit = alice.debit(&shop).await;
+    let out = shop.cli(&["staff", "token", "demo-1", "--staff", "anna"]);
+    let token = String::from_utf8(out.stdout).unwrap().trim().to_owned();
+    let path = format!("/staff/v1/orders/{}/refunds", debit.service_number);
+    let ask = |key: &'static str, body: Value| {
+        let request = shop.http.post(shop.url(&path)).bearer_auth(&token).header("idempotency-key", key);
+        async move { request.json(&body).send().await.unwrap() }
+    };
+    let body = json!({ "amount": { "amount": "5.00", "currency": "EUR" } });
+    let made: RefundView = ask("r1", body.clone()).await.json().await.unwrap();
+    assert_eq!((made.amount, made.legs.len(), made.legs[0].method), (eur(500), 1, PaymentMethod::Bank));
+    let again: RefundView = ask("r1", body).await.json().await.unwrap();
+    assert_eq!(again, made, "once per key");
+    let too_much = ask("r2", json!({ "amount": { "amount": "9999.00", "currency": "EUR" } })).await;
+    assert_eq!(problem_of(too_much).await, (422, "refund_exceeds".to_owned()));
+    let now = shop.now();
+    let told = alice.until(&shop, |device, event| match event {
+        EventBody::Order { document } => Some(device.document::<OrderNotice>(now, &document)),
+        _ => None,
+    });
+    assert_eq!(told.await.news, OrderNews::Refunded);
+    let seen = alice.order(&shop, debit.service_number).await;
+    assert_eq!((seen.summary.status, seen.refunded), (OrderStatus::PartlyRefunded, eur(500)));
+    let (_, listed) = json_of(shop.http.get(shop.url(&path)).bearer_auth(&token).send().await.unwrap()).await;
+    assert_eq!(listed["refunds"][0]["status"], json!(RefundStatus::Done));
+    let service = order(&shop, DELIVERY).await;
+    let foreign = shop.http.post(shop.url(&format!("/staff/v1/orders/{service}/refunds"))).bearer_auth(&token);
+    let foreign = foreign.header("idempotency-key", "r3").json(&json!({})).send().await.unwrap();
+    assert_eq!(problem_of(foreign).await, (404, "not_found".to_owned()), "not of this store");
+    shop.running.shutdown().await;
+}
