@@ -9,6 +9,7 @@ mod forgery;
 mod gate;
 mod hand;
 mod keys;
+mod order_samples;
 mod protocol_docs;
 mod samples;
 mod session;

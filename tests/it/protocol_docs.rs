@@ -1,5 +1,6 @@
 //! The generated parts of docs/protocol.md, compared with the code; `UPDATE_DOCS=1` writes them anew.
 
+use crate::order_samples as orders;
 use crate::samples::{self, LINES, Sample};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +17,7 @@ use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::exit_pass::{presentation_input, presentation_text};
 use walkpay::protocol::http_signature::{RequestParts, prepare};
 use walkpay::protocol::message::*;
+use walkpay::protocol::order::{OrderPage, PaymentPut};
 use walkpay::protocol::problem::ProblemCode;
 
 const BEGIN: &str = "<!-- BEGIN generated: ";
@@ -30,6 +32,7 @@ fn generated_parts_are_those_of_the_code() {
         ("worked-example", worked_example()),
         ("messages", messages()),
         ("staff", staff()),
+        ("payer", payer()),
         ("reasons", reasons()),
         ("events", events()),
         ("lines", lines()),
@@ -206,6 +209,19 @@ fn staff() -> String {
     add("CheckDetail", json(&detail));
     add("DecisionPut", json(&DecisionPut { basket_sha256, accept: true }));
     add("DecisionAnswer", json(&DecisionAnswer { verdict: Verdict::Accepted }));
+    out
+}
+
+fn payer() -> String {
+    let mut out = String::new();
+    let mut add = |name: &str, example: String| write!(out, "`{name}`\n\n{example}\n").unwrap();
+    let next = Some(orders::service_number());
+    add("OrderPage", json(&OrderPage { orders: vec![orders::summary()], next }));
+    add("OrderView", json(&orders::order()));
+    add("SlipRequest", json(&orders::slip_request()));
+    add("SlipView", json(&orders::slip()));
+    add("PaymentPut", json(&PaymentPut { payment: jws("slip payment") }));
+    add("PaymentView", json(&orders::launched().payment));
     out
 }
 

@@ -1,6 +1,7 @@
 //! One instance of every signed document, with fixed values: vectors, the protocol's papers and the forgery tests use them.
 
 use crate::keys::TestKey;
+use crate::order_samples as orders;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use walkpay::protocol::crypto::{Algorithm, PublicKey, base64url, digest};
@@ -262,6 +263,8 @@ pub fn events() -> Vec<(&'static str, EventBody)> {
         ),
         ("event, catalogue_published", EventBody::CataloguePublished { store_id: store(), revision: 43 }),
         ("event, key_set_published", EventBody::KeySetPublished { seq: 8 }),
+        ("event, order", EventBody::Order { document: results_key().jws(&orders::order_notice()) }),
+        ("event, slip", EventBody::Slip { document: results_key().jws(&orders::slip_result()) }),
     ]
 }
 
@@ -442,6 +445,10 @@ pub fn all() -> Vec<Sample> {
         ),
         Sample::new("validation, catalogue outdated", RESULTS, outdated),
         Sample::new("validation, insufficient cover", RESULTS, insufficient),
+        Sample::new("slip payment", CONSENT, orders::slip_payment()),
+        Sample::new("slip result", RESULTS, orders::slip_result()),
+        Sample::new("slip result, to be paid at a channel", RESULTS, orders::launched()),
+        Sample::new("order notice", RESULTS, orders::order_notice()),
         Sample::new("debit result", RESULTS, debit()),
         Sample::new("debit result, unpaid", RESULTS, unpaid),
         Sample::new("exit pass", "merchant key, use `pass`", pass()),
@@ -478,7 +485,7 @@ pub fn all() -> Vec<Sample> {
         EventDocument {
             kind: "parade".into(),
             body: json!({"floats": 3}),
-            ..event(11, &EventBody::DeviceConfirmed {})
+            ..event(13, &EventBody::DeviceConfirmed {})
         },
     ));
     samples

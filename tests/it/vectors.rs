@@ -63,7 +63,7 @@ fn documents() {
 
 #[test]
 fn every_type_is_among_the_documents() {
-    let source = include_str!("../../src/protocol/document.rs");
+    let source = concat!(include_str!("../../src/protocol/document.rs"), include_str!("../../src/protocol/order.rs"));
     let reserved = |typ: &str| RESERVED_TYPS.contains(&typ);
     let defined: Vec<&str> =
         source.split('"').filter(|s| s.starts_with("walkpay-") && s.ends_with(".v1") && !reserved(s)).collect();

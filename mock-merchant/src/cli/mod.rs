@@ -3,6 +3,7 @@
 mod catalogue;
 mod device;
 mod folder;
+mod order;
 mod query;
 mod serve;
 mod service;
@@ -95,6 +96,9 @@ enum Command {
     /// Exit passes.
     #[command(subcommand)]
     Pass(staff::Pass),
+    /// Service orders: money back.
+    #[command(subcommand)]
+    Order(order::Order),
     /// What was ordered and paid: lists, totals, files, the daily comparison with channels and bank.
     #[command(subcommand)]
     Query(query::Query),
@@ -206,6 +210,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Service(service) => service.run(common)?,
         Command::Keys(keys) => keys.run(common)?,
         Command::Pass(pass) => pass.run(common)?,
+        Command::Order(order) => order.run(common)?,
         Command::Query(query) => return query.run(common),
         Command::Trip { trip } => staff::trip(common, trip)?,
         Command::Check => return store::check(common),

@@ -18,9 +18,9 @@ mod gates;
 mod handle;
 mod holds;
 pub mod once;
+mod paying;
 mod questions;
 pub mod reconciliation;
-mod paying;
 pub mod service;
 mod staff;
 mod statement;
@@ -37,9 +37,9 @@ pub use config::{Config, Limits, Mutation};
 pub use context::{Core, Ctx, Random};
 pub(crate) use due::{internal, next_internal, no_answer, statement_entries};
 pub use handle::{Prepared, commit, handle, prepare, read, request_key};
-pub use questions::{FILTER_WORDS, Filters, Question, groups, word};
 pub(crate) use paying::{Asked, Next, channel_answered, channel_ask, channel_unanswered};
 pub use paying::{
     OrderFilter, PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundStatus, RefundView, SlipPage,
 };
+pub use questions::{FILTER_WORDS, Filters, Question, groups, word};
 pub use staff::staff_of_token;

@@ -146,6 +146,18 @@ const ALWAYS: &[(&str, &str)] = &[
          WHERE s.state NOT IN ('open', 'paying')",
     ),
     (
+        "a paid slip was paid once, and what has paid it moved all of it",
+        "SELECT 'slip ' || s.slip FROM slips s WHERE (s.state = 'paid') <> (1 = (SELECT count(*) FROM payment_attempts p
+           WHERE p.slip = s.slip AND p.state = 'succeeded'))
+         UNION ALL SELECT 'payment attempt ' || p.pay FROM payment_attempts p WHERE p.state = 'succeeded'
+         AND p.minor + p.stored_value <> (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.pay = p.pay AND l.state = 'succeeded')",
+    ),
+    (
+        "stored value is reserved for open attempts alone",
+        "SELECT 'payment attempt ' || p.pay FROM payment_attempts p LEFT JOIN pay_reservations r USING (pay)
+         WHERE (ifnull(r.state, '') = 'open') <> (p.stored_value > 0 AND p.state IN ('open', 'closing'))",
+    ),
+    (
         "every receipt of a channel is applied, refunded or in suspense",
         "SELECT 'payment attempt ' || r.pay FROM channel_receipts r WHERE r.state = 'applied' AND r.minor <>
            (SELECT ifnull(sum(l.minor), 0) FROM legs l WHERE l.pay = r.pay AND l.method = r.method AND l.state = 'succeeded')",

@@ -125,7 +125,7 @@ pub fn unposted(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, St
                  ELSE e.minor > 0
                    AND NOT EXISTS (SELECT 1 FROM legs l WHERE l.reference = e.reference AND l.state = 'succeeded')
                    AND NOT EXISTS (SELECT 1 FROM bank_calls d JOIN bank_calls c ON c.subject = d.subject
-                     WHERE d.reference = e.reference AND c.original = e.reference AND c.kind = 'reverse' AND c.state = 'approved')
+                     WHERE d.reference = e.reference AND c.original = e.reference AND c.kind IN ('reverse', 'refund') AND c.state = 'approved')
                END ORDER BY e.seq LIMIT ?3";
     tx.all(sql, (day.from.as_millis(), day.to.as_millis(), counted(limit as u64)), gap)
 }
