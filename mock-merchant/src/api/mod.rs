@@ -16,8 +16,8 @@ pub mod params;
 pub mod payer;
 pub mod problem;
 pub mod query;
-pub mod service;
 pub mod refunds;
+pub mod service;
 pub mod sim;
 pub mod staff;
 pub mod terminal;
@@ -82,6 +82,7 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(service::deliveries))
         .routes(routes!(service::redeliver))
         .routes(routes!(refunds::order_refunds, refunds::refund_order))
+        .routes(routes!(refunds::service_refunds, refunds::service_refund))
         .routes(routes!(ops::page))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::metrics))

@@ -2,8 +2,8 @@
 
 use super::service::{ServiceAnswer, ServiceCommand, SourceCaller};
 use super::{
-    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, paying, service, staff, trips,
-    users,
+    Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, paying, service, staff,
+    trips, users,
 };
 use crate::failure::{Failure, refuse};
 use crate::store::{Tx, devices, events, stores};

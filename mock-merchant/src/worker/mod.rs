@@ -2,8 +2,8 @@
 //! transaction, the call outside of any, [`settle`] in another one. A crash between any two of these loses nothing: a call
 //! that may have left is asked about before it is made again, under the same reference.
 
-pub mod deliveries;
 pub mod channels;
+pub mod deliveries;
 
 use crate::bank::port::{BankOperation, BankOutcome, BankQueryAnswer, BankRequest, NoAnswer, StatementEntry};
 use crate::domain::{self, Ctx, Mutation};

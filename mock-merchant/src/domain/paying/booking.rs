@@ -2,7 +2,7 @@
 
 use super::{pays as rules, views};
 use crate::domain::attempts::business_date;
-use crate::domain::service::{SourceNews, tell_source};
+use crate::domain::service::{SourceNews, tell_payer, tell_source};
 use crate::domain::tell::{sign, tell};
 use crate::domain::{Ctx, Mutation, debit};
 use crate::failure::{Failure, OrDefect};
@@ -14,9 +14,9 @@ use crate::store::orders::{self, Order, OrderState};
 use crate::store::pays::{self, Pay, PayState};
 use crate::store::slips::{self, Slip, SlipState};
 use crate::store::{Tx, devices, payments, sources, stores, users};
+use walkpay::Sub;
 use walkpay::protocol::document::{DebitStatus, EventBody, KeyUse, PaymentMethod};
-use walkpay::protocol::order::{OrderNews, OrderNotice, SlipResult};
-use walkpay::{ServiceNumber, Sub};
+use walkpay::protocol::order::{OrderNews, SlipResult};
 
 /// Where an order's money is booked.
 pub(super) struct Books {
@@ -200,26 +200,6 @@ pub(super) fn payer_told(tx: &Tx<'_>, ctx: &Ctx, pay: i64) -> Result<(), Failure
         Ok(EventBody::Slip { document: sign(ctx, KeyUse::Results, &result)? })
     };
     tell_devices(tx, ctx, slip.payer, document)
-}
-
-/// Tells the payer's devices what happened to an order (B10).
-pub(super) fn tell_payer(tx: &Tx<'_>, ctx: &Ctx, number: ServiceNumber, news: OrderNews) -> Result<(), Failure> {
-    let order = orders::get(tx, number)?;
-    let document = |sub: &Sub| {
-        let notice = OrderNotice {
-            merchant_id: ctx.keys.merchant_id().clone(),
-            sub: sub.clone(),
-            service_number: number,
-            news,
-            status: order.state.status(),
-            due: order.total.currency.minor(order.due),
-            deadline: order.deadline,
-            version: order.version,
-            issued_at: ctx.now,
-        };
-        Ok(EventBody::Order { document: sign(ctx, KeyUse::Results, &notice)? })
-    };
-    tell_devices(tx, ctx, order.payer, document)
 }
 
 fn tell_devices(

@@ -1,11 +1,11 @@
 //! Refunds, in full and part: channel and bank legs first, then stored value; never more than the leg (ARCHITECTURE.md, "Service orders").
 
-use super::booking::{Books, tell_payer};
+use super::booking::Books;
 use super::channels::account_of_leg;
 use crate::bank::port::{BankOutcome, Subject};
 use crate::channel::port::capabilities;
 use crate::domain::once::{Begun, IdempotencyKey, Keyed, Reply, once};
-use crate::domain::service::{Scope, SourceNews, tell_source};
+use crate::domain::service::{Scope, SourceNews, tell_payer, tell_source};
 use crate::domain::{Answer, Caller, Ctx};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};

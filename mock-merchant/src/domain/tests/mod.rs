@@ -3,6 +3,6 @@ mod debits;
 mod devices;
 mod holds;
 mod operator;
-mod service;
 mod refunds;
+mod service;
 mod slips;
