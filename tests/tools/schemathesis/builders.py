@@ -8,10 +8,12 @@ from datetime import datetime, timedelta, timezone
 
 import requests
 
-from shopper import STORE, Device, enrolment
+from shopper import STORE, Device, Signature, enrolment
 
 # Accepted baskets of one user; a new device may have 20 a day.
 PURCHASES = 15
+# Payments of one user by stored value, of which there is enough for 31.
+PAYMENTS = 20
 # Devices of one user, of at most 50.
 DEVICES = 40
 
@@ -36,6 +38,39 @@ class State:
         """A device of a user who can still buy."""
         number = self._count("purchases") // PURCHASES
         return self._once(("buyer", number), lambda: Device(self.merchant, self._shopper(f"buyer-{number}")))
+
+    def payer(self):
+        """A user who can still pay by stored value, and a device of theirs."""
+        name = f"payer-{self._count('payments') // PAYMENTS}"
+        return name, self._once(name, lambda: Device(self.merchant, self._shopper(name)))
+
+    def payable(self, payer):
+        """The number of a new order that the payer can pay."""
+        handed_in = {**order(), "payer": payer}
+        answer = self.service("POST", "/orders", json=handed_in, headers={"Idempotency-Key": self.key()})
+        number = answer.json()["service_number"]
+        self.service("PUT", f"/orders/{number}/confirmation", json={"decision": "confirm"}, headers={"If-Match": '"1"'})
+        return number
+
+    def slip(self):
+        """A device and a new slip of its user."""
+        payer, device = self.payer()
+        answer = requests.post(
+            f"{self.merchant.url}/payer/v1/slips",
+            json={"orders": [self.payable(payer)]},
+            headers={"Idempotency-Key": self.key()},
+            auth=Signature(device),
+            timeout=20,
+        )
+        answer.raise_for_status()
+        return device, answer.json()
+
+    def paid(self, method="stored_value"):
+        """A device, a slip, and a payment of it that was begun."""
+        device, slip = self.slip()
+        payment_id, body = device.payment(slip, method, 2900 if method == "stored_value" else 0)
+        device.put(f"/payer/v1/slips/{slip['slip_number']}/payments/{payment_id}", body)
+        return device, slip, payment_id
 
     def newcomer(self):
         """A user who can still enrol devices."""
@@ -194,6 +229,39 @@ def redeliver(state, _case):
     return {"path": {"message_id": message}, "headers": {"idempotency-key": state.key()}}
 
 
+def payer_order(state, _case):
+    payer, device = state.payer()
+    return {"path": {"service_number": state.payable(payer)}, "device": device}
+
+
+def make_slip(state, _case):
+    payer, device = state.payer()
+    body = {"orders": [state.payable(payer)]}
+    return {"headers": {"idempotency-key": state.key()}, "body": body, "device": device}
+
+
+def of_slip(state, _case):
+    device, slip = state.slip()
+    return {"path": {"slip_number": slip["slip_number"]}, "device": device}
+
+
+def put_payment(state, _case):
+    device, slip = state.slip()
+    payment_id, body = device.payment(slip, "stored_value", 2900)
+    return {"path": {"slip_number": slip["slip_number"], "payment_id": payment_id}, "body": body, "device": device}
+
+
+def of_payment(state, _case):
+    device, slip, payment_id = state.paid()
+    return {"path": {"slip_number": slip["slip_number"], "payment_id": payment_id}, "device": device}
+
+
+def service_refund(state, _case):
+    _, slip, _ = state.paid()
+    number = slip["items"][0]["service_number"]
+    return {"path": {"service_number": number}, "headers": {"idempotency-key": state.key()}, "body": {}}
+
+
 # By operationId: a function of the state and of the generated case, whose answer may have `path` and `query` (parameters to
 # set; None takes one away), `headers` (to set), `body` and its `media_type` (instead of the generated one), `device` (who signs) and `succeeded` (called after a 2xx).
 BUILDERS = {
@@ -218,4 +286,13 @@ BUILDERS = {
     "modify_order": change({"fields": {"remarks": "Second floor"}, "reason": "completed"}),
     "withdraw_order": change({"reason": "cancelled"}),
     "redeliver": redeliver,
+    "payer_order": payer_order,
+    "make_slip": make_slip,
+    "slip": of_slip,
+    "close_slip": of_slip,
+    "put_payment": put_payment,
+    "payment": of_payment,
+    "close_payment": of_payment,
+    "service_refunds": an_order,
+    "service_refund": service_refund,
 }

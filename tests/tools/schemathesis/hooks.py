@@ -42,6 +42,7 @@ CREDENTIALS = {
     "/terminal/v1/enrolments": None,
     "/terminal/v1/keys": None,
     "/terminal/v1/": device_signature,
+    "/payer/v1/": device_signature,
     "/gate/v1/": bearer(STATE.gate_token),
     "/staff/v1/": bearer(STATE.staff_token),
     "/query/v1/": bearer(STATE.staff_token),

@@ -118,6 +118,21 @@ class Device:
         document = {**self._bound(), "trip_id": trip_id, "cancelled_at": timestamp(now)}
         return trip_id, {"cancellation": self.request_key.jws("walkpay-trip-cancellation.v1", document)}
 
+    def payment(self, slip, method, stored_value=0):
+        """A payment's identifier and the body that begins it, for a slip as it was answered."""
+        now = time.time()
+        payment_id = uuid7(int(now * 1000))
+        document = {
+            **self._bound(),
+            "slip_number": slip["slip_number"],
+            "payment_id": payment_id,
+            "method": method,
+            "amount": slip["amount"],
+            "stored_value": amount(stored_value),
+            "signed_at": timestamp(now),
+        }
+        return payment_id, {"payment": self.consent_key.jws("walkpay-slip-payment.v1", document)}
+
     def rotation(self):
         """New keys, and the body that puts them in force."""
         request_key, consent_key = Key(), Key()

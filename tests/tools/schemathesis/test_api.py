@@ -22,6 +22,7 @@ GROUPS = {
     "staff": "^/staff/",
     "query": "^/query/",
     "service": "^/service/",
+    "payer": "^/(payer|channel)/",
     "simulation": "^/sim/",
 }
 # From the program, not from the server: schemathesis leaves out the operation that it has the document from.
