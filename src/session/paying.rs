@@ -18,6 +18,7 @@ use crate::protocol::order::{
     Invoice, InvoiceType, Launch, MAX_SLIP_ORDERS, PaymentStatus, PaymentView, SlipPayment, SlipRequest, SlipResult,
     SlipStatus, SlipView,
 };
+use crate::protocol::problem::ProblemCode;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
@@ -340,7 +341,7 @@ impl Device {
             OutboxBody::SlipPayment { payment_id, .. } => {
                 let ours = slip.payments.iter_mut().filter(|p| p.payment_id == *payment_id);
                 ours.for_each(|p| p.refused = Some(refusal.clone()));
-                if refusal.problem == "slip_over" {
+                if refusal.problem == ProblemCode::SlipOver.code() {
                     slip.end();
                 }
             }

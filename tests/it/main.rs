@@ -13,6 +13,7 @@ mod order_samples;
 mod protocol_docs;
 mod samples;
 mod session;
+mod slip;
 mod support;
 mod tidy;
 mod trip;

@@ -3,7 +3,6 @@
 use super::world::*;
 use walkpay::protocol::crypto::Algorithm;
 use walkpay::protocol::document::*;
-use walkpay::protocol::message::Problem;
 use walkpay::protocol::order::*;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::question::OrderFilter;
@@ -410,9 +409,7 @@ fn a_slip_that_is_over_at_the_merchant_is_over_here() {
     let id = world.made_slip();
     world.pay(id, PaymentMethod::Bank);
     let due = world.item();
-    let over =
-        Problem { typ: "urn:walkpay:problem:slip_over".into(), status: 409, ..ProblemCode::IdConflict.document("") };
-    world.answer(due.id, 409, serde_json::to_vec(&over).unwrap());
+    world.problem(due.id, ProblemCode::SlipOver);
     assert_eq!(world.device().slip_state(id).unwrap().due, "make_slip (this one is closed)");
     world.tell_slip(id, SlipStatus::Paid, PaymentStatus::Succeeded);
     assert_eq!(world.slip(id).status(), Some(SlipStatus::Paid), "by another device");
