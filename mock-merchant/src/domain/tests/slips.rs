@@ -263,7 +263,9 @@ fn a_channel_that_refuses_ends_the_payment() {
 fn orders_are_free_only_when_the_channel_has_closed() {
     for fault in [None, Some(Fault::ClosesLate), Some(Fault::NoAnswerAfter), Some(Fault::NoAnswerBefore)] {
         let (mut w, d, slip, orders, payment, number) = at_channel(Config::default(), &[]);
-        fault.map(|f| w.channel_fault(f));
+        if let Some(fault) = fault {
+            w.channel_fault(fault);
+        }
         assert_eq!(w.close_payment(&d, &payment).status, PaymentStatus::Closing);
         assert_eq!(statuses(&w, &d, &orders), [OrderStatus::InPayment; 2]);
         w.work();
