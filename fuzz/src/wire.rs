@@ -12,6 +12,8 @@ use walkpay::protocol::exit_pass::verify_presentation;
 use walkpay::protocol::http_signature::{ReceivedParts, parse_and_check, verify as verify_request};
 use walkpay::protocol::jws::{Document, peek, verify};
 use walkpay::protocol::message::*;
+use walkpay::protocol::order::*;
+use walkpay::protocol::query::Totals;
 use walkpay::{GateGroup, KeyId, MerchantId, Timestamp};
 
 struct Vectors {
@@ -80,6 +82,9 @@ pub fn jws(data: &[u8]) {
     forgery::<EventDocument>(text);
     document::<ClockStatement>(text);
     document::<StaffToken>(text);
+    document::<SlipPayment>(text);
+    document::<SlipResult>(text);
+    document::<OrderNotice>(text);
 }
 
 fn document<D: Document>(text: &str) {
@@ -116,6 +121,13 @@ pub fn messages(data: &[u8]) {
     message::<SpentList>(data);
     message::<Problem>(data);
     message::<EventBody>(data);
+    message::<OrderPage>(data);
+    message::<OrderView>(data);
+    message::<SlipRequest>(data);
+    message::<SlipView>(data);
+    message::<PaymentPut>(data);
+    message::<PaymentView>(data);
+    message::<Totals>(data);
 }
 
 fn message<T: DeserializeOwned + Serialize>(data: &[u8]) {
