@@ -1,6 +1,7 @@
 //! B30–B32: what was ordered and paid, asked over real HTTP by those who may and those who may not.
 
 use crate::client::{DEADLINE, Device, Shop, Trip, json_of, problem_of};
+use crate::slips::{DELIVERY, REPAIR, Service, order, pays_at_channel};
 use reqwest::{Method, Response, StatusCode};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use walkpay::ServiceNumber;
 use walkpay::protocol::crypto::digest;
 use walkpay::protocol::document::*;
+use walkpay::protocol::order::PaymentStatus;
 use walkpay::protocol::query::*;
 
 /// What a trip came to.
@@ -311,6 +313,64 @@ async fn b32_totals_by_case_over_all_systems() {
     // A payer asks what their own part of a case came to.
     let found: Totals = own(&shop, &bob.device, "/query/v1/totals?case_number=C-1").await;
     assert_eq!(found.groups[0].paid, bob.debit.total);
+    shop.running.shutdown().await;
+}
+
+/// Two service systems have part in one case; it is paid by three slips and three methods, and something is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn b32_one_case_of_two_service_systems_is_paid_by_three_methods() {
+    let shop = Shop::open().await;
+    let token = staff_token(&shop);
+    let mut alice = shop.device_of("alice").await;
+    let repair = Service { case: DELIVERY.case, ..REPAIR };
+    let by_value = [order(&shop, DELIVERY).await, order(&shop, repair).await];
+    let by_bank = [order(&shop, Service { minor: 4_000, ..repair }).await];
+    let by_channel = [order(&shop, Service { minor: 700, ..DELIVERY }).await, order(&shop, repair).await];
+    let elsewhere = order(&shop, REPAIR).await;
+    let slip = alice.slip_of(&shop, &by_value).await;
+    alice.pay(&shop, &slip, PaymentMethod::StoredValue, slip.amount.minor).await;
+    let slip = alice.slip_of(&shop, &by_bank).await;
+    let paid = alice.pay(&shop, &slip, PaymentMethod::Bank, 0).await;
+    alice.told(&shop, paid.payment_id, PaymentStatus::Succeeded).await;
+    let slip = alice.slip_of(&shop, &by_channel).await;
+    let paid = alice.pay(&shop, &slip, PaymentMethod::Test, 0).await;
+    alice.launched(&shop, paid.payment_id).await;
+    assert_eq!(pays_at_channel(&shop, &format!("{}01", slip.slip_number)).await, StatusCode::NO_CONTENT);
+    let result = alice.told(&shop, paid.payment_id, PaymentStatus::Succeeded).await;
+    assert_eq!(result.legs.len(), 2);
+    let sums = async |query: &str| -> Vec<(i64, u64)> {
+        let found: Totals = ask(&shop, &token, &format!("/query/v1/totals?{query}")).await;
+        found.groups.iter().map(|g| (g.paid.minor, g.payments)).collect()
+    };
+    let case = format!("case_number={}", DELIVERY.case);
+    assert_eq!(sums(&case).await, [(6_700, 5)], "everywhere");
+    assert_eq!(sums(&format!("{case}&group_by=method")).await, [(4_000, 1), (1_500, 2), (1_200, 2)], "bank, stored value, test");
+    assert_eq!(sums(&format!("{case}&group_by=source")).await, [(1_700, 2), (5_000, 3)], "delivery, repair");
+    assert_eq!(sums("case_name=Kitchen&source=repair&method=bank").await, [(4_000, 1)]);
+    assert_eq!(sums(&format!("number={elsewhere}")).await, [], "not paid yet");
+    let paid: QueriedOrders = ask(&shop, &token, &format!("/query/v1/orders?{case}&state=paid")).await;
+    assert_eq!(numbers(&paid).len(), 5);
+    let payable: QueriedOrders = ask(&shop, &token, "/query/v1/orders?state=payable").await;
+    assert_eq!(numbers(&payable), [elsewhere]);
+    let legs: QueriedPayments = ask(&shop, &token, "/query/v1/payments?method=test").await;
+    assert!(legs.payments.iter().all(|p| p.slip_number == Some(slip.slip_number)) && legs.payments.len() == 2);
+    let own_total: Totals = own(&shop, &alice, &format!("/query/v1/totals?{case}")).await;
+    assert_eq!(own_total.groups[0].paid.minor, 6_700);
+    // The day agrees with channel and bank, where the sources' days are.
+    let day = totals_day(&shop, &token).await;
+    let path = format!("/query/v1/reconciliation?day={day}&time_zone=Asia/Tokyo");
+    let agrees = async {
+        loop {
+            let compared: Value = ask(&shop, &token, &path).await;
+            if compared["differences"] == Value::Array(Vec::new()) {
+                return compared;
+            }
+            shop.advance(Duration::from_secs(1)).await;
+        }
+    };
+    let compared = tokio::time::timeout(DEADLINE, agrees).await.unwrap();
+    let test = compared["methods"].as_array().unwrap().iter().find(|m| m["method"] == "test").unwrap();
+    assert_eq!((&test["received"], &test["receipts"]["applied"]), (&test["paid"], &test["paid"]));
     shop.running.shutdown().await;
 }
 

@@ -18,19 +18,19 @@ use walkpay::{PaymentId, ServiceNumber, SlipNumber, UserName};
 
 /// What a service system has handed in.
 #[derive(Clone, Copy)]
-struct Service {
-    payer: &'static str,
-    source: &'static str,
-    case: &'static str,
-    minor: i64,
-    days: u64,
+pub struct Service {
+    pub payer: &'static str,
+    pub source: &'static str,
+    pub case: &'static str,
+    pub minor: i64,
+    pub days: u64,
 }
 
-const DELIVERY: Service = Service { payer: "alice", source: "delivery", case: "C-1", minor: 1_000, days: 14 };
-const REPAIR: Service = Service { payer: "alice", source: "repair", case: "C-2", minor: 500, days: 3 };
+pub const DELIVERY: Service = Service { payer: "alice", source: "delivery", case: "C-1", minor: 1_000, days: 14 };
+pub const REPAIR: Service = Service { payer: "alice", source: "repair", case: "C-2", minor: 500, days: 3 };
 
 /// A payable order from a service system whose address nobody can reach.
-async fn order(shop: &Shop, service: Service) -> ServiceNumber {
+pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
     let now = shop.now();
     let app = shop.running.app();
     let added = app.writer.submit(move |tx| {
@@ -80,7 +80,7 @@ fn request(orders: &[ServiceNumber]) -> SlipRequest {
 }
 
 impl Device {
-    async fn slip_of(&self, shop: &Shop, orders: &[ServiceNumber]) -> SlipView {
+    pub async fn slip_of(&self, shop: &Shop, orders: &[ServiceNumber]) -> SlipView {
         let key = format!("k-{}", PaymentId::new(shop.now(), random10()));
         let made = self.post(shop.now(), "/payer/v1/slips", &key, &request(orders)).await;
         assert_eq!(made.status(), StatusCode::CREATED);
@@ -108,7 +108,7 @@ impl Device {
         self.put(shop.now(), &path, &body).await.unwrap()
     }
 
-    async fn pay(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> PaymentView {
+    pub async fn pay(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> PaymentView {
         let payment = self.slip_payment(shop, slip, method, stored_value);
         let answer = self.put_payment(shop, &payment).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
@@ -116,7 +116,7 @@ impl Device {
     }
 
     /// Waits until the device is told that a payment stands so.
-    async fn told(&mut self, shop: &Shop, payment: PaymentId, status: PaymentStatus) -> SlipResult {
+    pub async fn told(&mut self, shop: &Shop, payment: PaymentId, status: PaymentStatus) -> SlipResult {
         let now = shop.now();
         self.until(shop, |device, event| match event {
             EventBody::Slip { document } => Some(device.document::<SlipResult>(now, &document))
@@ -127,7 +127,7 @@ impl Device {
     }
 
     /// Waits until the host has what it needs for letting the payer pay.
-    async fn launched(&mut self, shop: &Shop, payment: PaymentId) {
+    pub async fn launched(&mut self, shop: &Shop, payment: PaymentId) {
         let now = shop.now();
         self.until(shop, |device, event| match event {
             EventBody::Slip { document } => Some(device.document::<SlipResult>(now, &document))
@@ -151,7 +151,7 @@ impl Device {
     }
 }
 
-async fn pays_at_channel(shop: &Shop, number: &str) -> StatusCode {
+pub async fn pays_at_channel(shop: &Shop, number: &str) -> StatusCode {
     let path = format!("/sim/v1/channel/trades/{number}/payment");
     shop.http.post(shop.url(&path)).send().await.unwrap().status()
 }
