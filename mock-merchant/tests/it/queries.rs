@@ -344,7 +344,11 @@ async fn b32_one_case_of_two_service_systems_is_paid_by_three_methods() {
     };
     let case = format!("case_number={}", DELIVERY.case);
     assert_eq!(sums(&case).await, [(6_700, 5)], "everywhere");
-    assert_eq!(sums(&format!("{case}&group_by=method")).await, [(4_000, 1), (1_500, 2), (1_200, 2)], "bank, stored value, test");
+    assert_eq!(
+        sums(&format!("{case}&group_by=method")).await,
+        [(4_000, 1), (1_500, 2), (1_200, 2)],
+        "bank, stored value, test"
+    );
     assert_eq!(sums(&format!("{case}&group_by=source")).await, [(1_700, 2), (5_000, 3)], "delivery, repair");
     assert_eq!(sums("case_name=Kitchen&source=repair&method=bank").await, [(4_000, 1)]);
     assert_eq!(sums(&format!("number={elsewhere}")).await, [], "not paid yet");
