@@ -40,7 +40,7 @@ pub struct OrderParams {
     due_before: Option<Timestamp>,
     /// The number of the last order that is known.
     #[serde(default)]
-    #[param(minimum = 0, maximum = 999_999_999_999_999_u64, default = 0)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64, default = 0)]
     after: u64,
     /// How many at most.
     #[serde(default = "page")]

@@ -4,16 +4,16 @@
 """
 
 import json
+import time
 from datetime import datetime, timedelta, timezone
 
 import requests
 
 from shopper import STORE, Device, Signature, enrolment
+from signing import Key
 
 # Accepted baskets of one user; a new device may have 20 a day.
 PURCHASES = 15
-# Payments of one user by stored value, of which there is enough for 31.
-PAYMENTS = 20
 # Devices of one user, of at most 50.
 DEVICES = 40
 
@@ -40,9 +40,8 @@ class State:
         return self._once(("buyer", number), lambda: Device(self.merchant, self._shopper(f"buyer-{number}")))
 
     def payer(self):
-        """A user who can still pay by stored value, and a device of theirs."""
-        name = f"payer-{self._count('payments') // PAYMENTS}"
-        return name, self._once(name, lambda: Device(self.merchant, self._shopper(name)))
+        """A user with stored value for whatever is paid in a run, and a device of theirs."""
+        return "payer", self._once("payer", lambda: Device(self.merchant, self._payer("payer")))
 
     def payable(self, payer):
         """The number of a new order that the payer can pay."""
@@ -71,6 +70,33 @@ class State:
         payment_id, body = device.payment(slip, method, 2900 if method == "stored_value" else 0)
         device.put(f"/payer/v1/slips/{slip['slip_number']}/payments/{payment_id}", body)
         return device, slip, payment_id
+
+    def trade(self):
+        """The simulated channel's trade of a new payment: the merchant's number, and how much it is about."""
+        device, slip, payment_id = self.paid("test")
+        path = f"/payer/v1/slips/{slip['slip_number']}/payments/{payment_id}"
+        wait_for(lambda: "launch" in device.get(path).json())
+        return f"{slip['slip_number']}01", slip["amount"]
+
+    def purchase(self):
+        """The number of the order of a basket that was paid."""
+        buyer = self.buyer()
+        trip_id, body = buyer.attempt()
+        buyer.put(f"/terminal/v1/trips/{trip_id}/attempts/1", body)
+        check = self.staff("GET", f"/staff/v1/checks/{trip_id}/1").json()
+        decision = {"basket_sha256": check["basket_sha256"], "accept": True}
+        self.staff("PUT", f"/staff/v1/checks/{trip_id}/1/decision", json=decision)
+        listed = f"/query/v1/orders?case_number={trip_id}&state=paid"
+        wait_for(lambda: self.staff("GET", listed).json()["orders"])
+        found = self.staff("GET", listed).json()["orders"][0]
+        return found.get("service_number") or found["order"]["service_number"]
+
+    def staff(self, method, path, **request):
+        """A call with the staff token that must succeed."""
+        headers = {"Authorization": f"Bearer {self.staff_token()}"}
+        answer = requests.request(method, f"{self.merchant.url}{path}", headers=headers, timeout=20, **request)
+        answer.raise_for_status()
+        return answer
 
     def newcomer(self):
         """A user who can still enrol devices."""
@@ -105,6 +131,11 @@ class State:
         answer.raise_for_status()
         return answer
 
+    def _payer(self, name):
+        self._shopper(name)
+        self.merchant.run("user", "top-up", name, "90000.00", "--reference", f"more-{name}")
+        return name
+
     def _shopper(self, name):
         self.merchant.add_shopper(name)
         return name
@@ -117,6 +148,15 @@ class State:
     def _count(self, name):
         self._counts[name] = self._counts.get(name, -1) + 1
         return self._counts[name]
+
+
+def wait_for(found):
+    """Returns once `found` gives something."""
+    end = time.monotonic() + 60
+    while not found():
+        if time.monotonic() > end:
+            raise RuntimeError("what was waited for did not come within a minute")
+        time.sleep(0.05)
 
 
 def enrol(state, _case):
@@ -262,6 +302,28 @@ def service_refund(state, _case):
     return {"path": {"service_number": number}, "headers": {"idempotency-key": state.key()}, "body": {}}
 
 
+def pay_trade(state, _case):
+    return {"path": {"number": state.trade()[0]}}
+
+
+def notified(state, _case):
+    number, due = state.trade()
+    book = json.loads((state.merchant.data / "test-channel.json").read_text(encoding="utf-8"))
+    receipt = {"application": "test-app", "seller": "test-seller", "number": number, "trade": f"x{number}", "amount": due}
+    paid_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    paid_at = f"{paid_at[:-4]}Z"
+    body = Key(bytes(book["seed"])).jws("walkpay-test-notification.v1", {"receipt": receipt, "paid_at": paid_at})
+    return {"body": body, "media_type": "application/jose"}
+
+
+def a_purchase(state, _case):
+    return {"path": {"service_number": state.purchase()}}
+
+
+def refund_order(state, _case):
+    return {"path": {"service_number": state.purchase()}, "headers": {"idempotency-key": state.key()}, "body": {}}
+
+
 # By operationId: a function of the state and of the generated case, whose answer may have `path` and `query` (parameters to
 # set; None takes one away), `headers` (to set), `body` and its `media_type` (instead of the generated one), `device` (who signs) and `succeeded` (called after a 2xx).
 BUILDERS = {
@@ -295,4 +357,8 @@ BUILDERS = {
     "close_payment": of_payment,
     "service_refunds": an_order,
     "service_refund": service_refund,
+    "pay_trade": pay_trade,
+    "test_notification": notified,
+    "order_refunds": a_purchase,
+    "refund_order": refund_order,
 }

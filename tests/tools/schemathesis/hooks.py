@@ -28,6 +28,11 @@ def device_signature(case):
     case._auth = Signature(STATE.device())
 
 
+def payer_signature(case):
+    """The same by the device of the user who pays."""
+    case._auth = Signature(STATE.payer()[1])
+
+
 def bearer(token):
     """`Authorization: Bearer`, with what `token` gives."""
 
@@ -42,7 +47,7 @@ CREDENTIALS = {
     "/terminal/v1/enrolments": None,
     "/terminal/v1/keys": None,
     "/terminal/v1/": device_signature,
-    "/payer/v1/": device_signature,
+    "/payer/v1/": payer_signature,
     "/gate/v1/": bearer(STATE.gate_token),
     "/staff/v1/": bearer(STATE.staff_token),
     "/query/v1/": bearer(STATE.staff_token),
@@ -55,10 +60,16 @@ def credentials_of(path):
     return next((credentials for prefix, credentials in CREDENTIALS.items() if path.startswith(prefix)), None)
 
 
+@schemathesis.serializer("application/jose")
+def token(ctx, value):
+    """A text as it is."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 @schemathesis.serializer("application/x-ndjson")
 def lines(ctx, value):
     """A text of lines as it is."""
-    return {"data": value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")}
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
 @schemathesis.auth(refresh_interval=None, retry_on=[])

@@ -12,7 +12,7 @@ class Merchant:
     """Where a merchant is: the program, its data folder, its URL."""
 
     def __init__(self, program, data, url):
-        self.program, self.data, self.url = program, data, url
+        self.program, self.data, self.url = program, Path(data), url
 
     def environment(self):
         """How a process that was started with it finds the merchant again."""

@@ -49,8 +49,8 @@ def uuid7(millis):
 class Key:
     """An Ed25519 key that signs documents and requests."""
 
-    def __init__(self):
-        self._private = Ed25519PrivateKey.generate()
+    def __init__(self, seed=None):
+        self._private = Ed25519PrivateKey.from_private_bytes(seed) if seed else Ed25519PrivateKey.generate()
         public = self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64url(public)}
         # RFC 7638 section 3: required members only, in lexical order.
