@@ -99,7 +99,7 @@ pub struct Armed {
 pub struct Faults(Arc<Mutex<Vec<Armed>>>);
 
 impl Faults {
-    /// Arms a fault behind those that are armed; false if there are [`MAX_ARMED`] already or it would never strike.
+    /// Arms a fault behind those that are armed; false if there are a hundred already or it would never strike.
     pub fn arm(&self, armed: Armed) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = all.len() < MAX_ARMED && armed.times > 0;
