@@ -22,6 +22,16 @@ pub(super) fn caller(tx: &Tx<'_>, caller: &Caller) -> Result<(Device, KeyId), Fa
     Ok((device, kid.clone()))
 }
 
+/// The device that asks by its request key in force. One that a rotation has retired may sign for what its device has signed as a document
+/// and for reading its log, but neither see nor change anything that needs no document.
+pub(super) fn caller_in_force(tx: &Tx<'_>, asking: &Caller) -> Result<Device, Failure> {
+    let (device, kid) = caller(tx, asking)?;
+    if kid != device.request_kid {
+        return Err(refuse(ProblemCode::KeyUnknown, "a rotation has replaced this request key: sign with the new one"));
+    }
+    Ok(device)
+}
+
 /// Whether documents are signed with the consent key or with the request key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {

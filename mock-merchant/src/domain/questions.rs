@@ -1,11 +1,11 @@
 //! Who may ask what of orders and payments (B30–B32), and questions as they come: words that are checked and become a filter.
 
-use super::documents::active;
+use super::documents::{active, caller_in_force};
 use super::{Caller, service};
 use crate::failure::{Failure, refuse};
 use crate::store::orders::OrderState;
 use crate::store::query::{self, CaseName, Filter, Group, Place, Scope};
-use crate::store::{StoreError, Tx, devices};
+use crate::store::{StoreError, Tx};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -132,9 +132,8 @@ impl Question {
     pub fn new(tx: &Tx<'_>, caller: &Caller, filters: &Filters, leg_state: Option<LegState>) -> Result<Self, Failure> {
         let scope = match caller {
             Caller::Operator | Caller::Staff { .. } => Scope::All,
-            Caller::Device { device_id, .. } => {
-                let device = devices::find(tx, device_id)?;
-                let device = device.ok_or_else(|| refuse(ProblemCode::KeyUnknown, "enrol this device"))?;
+            Caller::Device { .. } => {
+                let device = caller_in_force(tx, caller)?;
                 active(&device)?;
                 if filters.payer.as_ref().is_some_and(|payer| *payer != device.sub) {
                     return Err(refuse(ProblemCode::Forbidden, "a device asks about its own user only"));

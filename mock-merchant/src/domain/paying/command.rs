@@ -115,7 +115,7 @@ impl PayerAnswer {
 
 /// The active device that asks.
 pub(super) fn payer(tx: &Tx<'_>, caller: &Caller) -> Result<Device, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
+    let device = documents::caller_in_force(tx, caller)?;
     documents::active(&device)?;
     Ok(device)
 }

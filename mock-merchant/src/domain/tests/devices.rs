@@ -2,6 +2,7 @@
 
 use crate::domain::*;
 use crate::keys::Signing;
+use crate::store::Tx;
 use crate::testing::*;
 use std::time::Duration;
 use walkpay::protocol::document::{EnrolmentGrant, EventBody, KeyRotation, KeyUse, ReasonCode, Verdict};
@@ -147,6 +148,24 @@ fn rotated_keys_sign_from_then_on_and_old_ones_only_what_was_numbered_before() {
     let (late, lines) = w.basket(&mut d, &mut after, &[(COLA, 1)]);
     assert_eq!(w.put_basket(&d, &late, &lines).unwrap_err().code(), ProblemCode::DocumentInvalid);
     assert_eq!(w.colas(&mut new, &mut w.trip(), 1), Some(Verdict::Accepted));
+}
+
+#[test]
+fn a_request_key_that_was_replaced_neither_sees_nor_locks_orders() {
+    let mut w = World::new();
+    let mut d = w.device();
+    let order = w.service_order(eur(1_000));
+    let (new, request) = rotation(&w, &mut d);
+    w.run(&d.caller(), Command::RotateKeys { device_id: d.id, request }).unwrap();
+    let read = |d: &Device| w.read(&d.caller(), Query::Payer(PayerQuery::Order(order))).map_err(|e| e.code());
+    let ask = |d: &Device| {
+        let question = |tx: &Tx<'_>| Question::new(tx, &d.caller(), &Filters::default(), None);
+        Tx::read(&w.conn, question).map(drop).map_err(|e| e.code())
+    };
+    assert_eq!((read(&d).map(drop), ask(&d)), (Err(ProblemCode::KeyUnknown), Err(ProblemCode::KeyUnknown)));
+    assert_eq!(w.try_slip(&d, &[order]).unwrap_err().code(), ProblemCode::KeyUnknown);
+    assert_eq!((read(&new).map(drop), ask(&new)), (Ok(()), Ok(())));
+    assert!(w.try_slip(&new, &[order]).is_ok());
 }
 
 #[test]
