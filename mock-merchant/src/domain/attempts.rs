@@ -1,7 +1,7 @@
 //! Attempts: what a terminal submits, and the verdict on it (A20–A22).
 
 use super::catalogue::{self, Appraisal};
-use super::documents::{self, Bound, Key};
+use super::documents::{self, Key};
 use super::tell::{sign, tell};
 use super::{Answer, Caller, Ctx, acceptance};
 use crate::failure::{Failure, OrDefect, refuse};
@@ -44,13 +44,8 @@ pub(super) fn prepare(
     body: &AttemptPut,
 ) -> Result<PreparedAttempt, Failure> {
     let (device, _) = documents::caller(tx, caller)?;
-    let signed = documents::verified(tx, &device, Key::Consent, &body.basket, |b: &BasketSummary| b.device_seq)?;
+    let signed = documents::received::<BasketSummary>(tx, ctx, &device, Key::Consent, &body.basket)?;
     let document = &signed.document;
-    documents::bound(
-        ctx,
-        &device,
-        &Bound { merchant_id: &document.merchant_id, sub: &document.sub, device_id: &document.device_id },
-    )?;
     if document.trip_id != *trip_id || document.attempt != attempt {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another trip or attempt"));
     }
@@ -79,10 +74,8 @@ enum Finding {
 
 /// Takes an attempt in: it is recorded and gets a verdict.
 pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedAttempt) -> Result<Answer, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
+    let device = documents::taken_in(tx, ctx, caller, Key::Consent, &prepared.signed)?;
     let (document, jws) = (&prepared.signed.document, prepared.signed.jws());
-    documents::still_good(tx, &device, Key::Consent, &prepared.signed.kid, document.device_seq)?;
-    documents::note(tx, ctx, &device, document.device_seq, jws)?;
     if let Some((first, recorded_at, last_seq)) = attempts::record(tx, &document.trip_id, document.attempt)? {
         return match first == prepared.body_sha256 {
             true => Ok(Answer::Recorded { body: Recorded { recorded_at, last_seq }, repeat: true }),

@@ -7,8 +7,9 @@ use crate::store::stores::StoreRow;
 use crate::store::users::UserState;
 use crate::store::{Tx, devices, stores};
 use walkpay::protocol::crypto::sha256;
-use walkpay::protocol::document::EventBody;
+use walkpay::protocol::document::{BasketSummary, EventBody, HoldRequest, KeyRotation, TripCancellation};
 use walkpay::protocol::jws::{Document, Signed, peek, verify};
+use walkpay::protocol::order::SlipPayment;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{DeviceId, KeyId, MerchantId, StoreId, Sub, WalkpayError};
 
@@ -39,15 +40,58 @@ pub(super) enum Key {
     Consent,
 }
 
-/// Verifies a document with the device's key in force, or with one that a rotation retired if the document's number is
-/// below that rotation's.
-pub(super) fn verified<D: Document>(
+/// A document that a device signs: where it says that it belongs, and its number.
+pub(super) trait OfDevice: Document {
+    fn bound(&self) -> (&MerchantId, &Sub, &DeviceId);
+    fn device_seq(&self) -> u64;
+}
+
+macro_rules! of_device {
+    ($($document:ty),*) => {$(
+        impl OfDevice for $document {
+            fn bound(&self) -> (&MerchantId, &Sub, &DeviceId) {
+                (&self.merchant_id, &self.sub, &self.device_id)
+            }
+            fn device_seq(&self) -> u64 {
+                self.device_seq
+            }
+        }
+    )*};
+}
+of_device!(HoldRequest, BasketSummary, TripCancellation, SlipPayment, KeyRotation);
+
+/// What comes before anything else is looked at: form and signature of a document, and that it belongs to this merchant, user and
+/// device.
+pub(super) fn received<D: OfDevice>(
     tx: &Tx<'_>,
+    ctx: &Ctx,
     device: &Device,
     key: Key,
     jws: &str,
-    device_seq: impl Fn(&D) -> u64,
 ) -> Result<Signed<D>, Failure> {
+    let signed = verified::<D>(tx, device, key, jws)?;
+    check_bound(ctx, device, &signed.document)?;
+    Ok(signed)
+}
+
+/// What comes first in the writer's turn: the caller's device, the key still in force, the document's number noted.
+pub(super) fn taken_in<D: OfDevice>(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    asking: &Caller,
+    key: Key,
+    signed: &Signed<D>,
+) -> Result<Device, Failure> {
+    let (device, _) = caller(tx, asking)?;
+    let seq = signed.document.device_seq();
+    still_good(tx, &device, key, &signed.kid, seq)?;
+    note(tx, ctx, &device, seq, signed.jws())?;
+    Ok(device)
+}
+
+/// Verifies a document with the device's key in force, or with one that a rotation retired if the document's number is
+/// below that rotation's.
+fn verified<D: OfDevice>(tx: &Tx<'_>, device: &Device, key: Key, jws: &str) -> Result<Signed<D>, Failure> {
     let invalid = |e: WalkpayError| refuse(ProblemCode::DocumentInvalid, e.to_string());
     let (in_force, jwk) = match key {
         Key::Request => (&device.request_kid, &device.request_jwk),
@@ -63,12 +107,12 @@ pub(super) fn verified<D: Document>(
         return signed.map_err(invalid);
     }
     let (kid, document) = peek::<D>(jws).map_err(invalid)?;
-    let retired = devices::retired_key(tx, device.device, &kid, key == Key::Consent, device_seq(&document))?;
+    let retired = devices::retired_key(tx, device.device, &kid, key == Key::Consent, document.device_seq())?;
     verify::<D>(jws, |_| retired.as_ref()).map_err(invalid)
 }
 
 /// Whether the key that verified a document is still good for it: a rotation may have come between.
-pub(super) fn still_good(tx: &Tx<'_>, device: &Device, key: Key, kid: &KeyId, device_seq: u64) -> Result<(), Failure> {
+fn still_good(tx: &Tx<'_>, device: &Device, key: Key, kid: &KeyId, device_seq: u64) -> Result<(), Failure> {
     let in_force = if key == Key::Consent { &device.consent_kid } else { &device.request_kid };
     if kid == in_force || devices::retired_key(tx, device.device, kid, key == Key::Consent, device_seq)?.is_some() {
         return Ok(());
@@ -76,23 +120,16 @@ pub(super) fn still_good(tx: &Tx<'_>, device: &Device, key: Key, kid: &KeyId, de
     Err(refuse(ProblemCode::DocumentInvalid, "the document is signed with a key that is not in force"))
 }
 
-/// What a document of a device says about where it belongs.
-pub(super) struct Bound<'a> {
-    pub merchant_id: &'a MerchantId,
-    pub sub: &'a Sub,
-    pub device_id: &'a DeviceId,
-}
-
-/// Checks that a document belongs to this merchant, user and device.
-pub(super) fn bound(ctx: &Ctx, device: &Device, document: &Bound<'_>) -> Result<(), Failure> {
+fn check_bound(ctx: &Ctx, device: &Device, document: &impl OfDevice) -> Result<(), Failure> {
+    let (merchant_id, sub, device_id) = document.bound();
     let mismatch = |what: &str| refuse(ProblemCode::DocumentMismatch, format!("the document is of another {what}"));
-    if document.merchant_id != ctx.keys.merchant_id() {
+    if merchant_id != ctx.keys.merchant_id() {
         return Err(mismatch("merchant"));
     }
-    if *document.sub != device.sub {
+    if *sub != device.sub {
         return Err(mismatch("user"));
     }
-    if *document.device_id != device.device_id {
+    if *device_id != device.device_id {
         return Err(mismatch("device"));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Enrolment and rotation of device keys (design §5).
 
-use super::documents::{self, Bound, Key};
+use super::documents::{self, Key};
 use super::tell::{sign, tell};
 use super::{Answer, Caller, Ctx};
 use crate::failure::{Failure, OrDefect, defect, refuse};
@@ -156,14 +156,8 @@ pub(super) fn rotate(
     if let Some((recorded_at, last_seq)) = devices::rotation(tx, device.device, &body_sha256)? {
         return Ok(Answer::Recorded { body: Recorded { recorded_at, last_seq }, repeat: true });
     }
-    let seq = |r: &KeyRotation| r.device_seq;
-    let rotation = documents::verified(tx, &device, Key::Consent, &request.rotation, seq)?;
+    let rotation = documents::received::<KeyRotation>(tx, ctx, &device, Key::Consent, &request.rotation)?;
     let document = &rotation.document;
-    documents::bound(
-        ctx,
-        &device,
-        &Bound { merchant_id: &document.merchant_id, sub: &document.sub, device_id: &document.device_id },
-    )?;
     let by_request = by_own_key::<KeyRotation>(&request.request_proof, |r| &r.request_key)?;
     let by_consent = by_own_key::<KeyRotation>(&request.consent_proof, |r| &r.consent_key)?;
     if by_request.document != *document || by_consent.document != *document {

@@ -1,6 +1,6 @@
 //! Holds: taken in, passed on to the bank, raised, released (A26).
 
-use super::documents::{self, Bound, Key};
+use super::documents::{self, Key};
 use super::tell::{sign, tell};
 use super::{Answer, Caller, Ctx, Mutation, attempts};
 use crate::bank::port::BankOutcome;
@@ -33,13 +33,8 @@ pub(super) fn prepare(
     body: &HoldPut,
 ) -> Result<PreparedHold, Failure> {
     let (device, _) = documents::caller(tx, caller)?;
-    let signed = documents::verified(tx, &device, Key::Consent, &body.hold, |h: &HoldRequest| h.device_seq)?;
+    let signed = documents::received::<HoldRequest>(tx, ctx, &device, Key::Consent, &body.hold)?;
     let document = &signed.document;
-    documents::bound(
-        ctx,
-        &device,
-        &Bound { merchant_id: &document.merchant_id, sub: &document.sub, device_id: &document.device_id },
-    )?;
     if document.hold_id != *hold_id {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another hold"));
     }
@@ -50,10 +45,8 @@ pub(super) fn prepare(
 /// Takes a hold request in. The checks in order: key in force; document number; repeat; device and user active; currency;
 /// amount; limits; bank account; trip; number and what it replaces.
 pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedHold) -> Result<Answer, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
+    let device = documents::taken_in(tx, ctx, caller, Key::Consent, &prepared.signed)?;
     let (document, jws) = (&prepared.signed.document, prepared.signed.jws());
-    documents::still_good(tx, &device, Key::Consent, &prepared.signed.kid, document.device_seq)?;
-    documents::note(tx, ctx, &device, document.device_seq, jws)?;
     if let Some((first, recorded_at, last_seq)) = holds::record(tx, &document.hold_id)? {
         return match first == jws {
             true => Ok(Answer::Recorded { body: Recorded { recorded_at, last_seq }, repeat: true }),

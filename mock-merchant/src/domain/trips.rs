@@ -1,6 +1,6 @@
 //! Visits that end without an accepted basket.
 
-use super::documents::{self, Bound, Key};
+use super::documents::{self, Key};
 use super::tell::tell;
 use super::{Answer, Caller, Ctx, TripReport, attempts, holds};
 use crate::failure::{Failure, refuse};
@@ -27,14 +27,8 @@ pub(super) fn prepare(
     body: &CancellationPut,
 ) -> Result<PreparedCancellation, Failure> {
     let (device, _) = documents::caller(tx, caller)?;
-    let seq = |c: &TripCancellation| c.device_seq;
-    let signed = documents::verified(tx, &device, Key::Request, &body.cancellation, seq)?;
+    let signed = documents::received::<TripCancellation>(tx, ctx, &device, Key::Request, &body.cancellation)?;
     let document = &signed.document;
-    documents::bound(
-        ctx,
-        &device,
-        &Bound { merchant_id: &document.merchant_id, sub: &document.sub, device_id: &document.device_id },
-    )?;
     if document.trip_id != *trip_id {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another trip"));
     }
@@ -48,10 +42,8 @@ pub(super) fn put_cancellation(
     caller: &Caller,
     prepared: &PreparedCancellation,
 ) -> Result<Answer, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
+    let device = documents::taken_in(tx, ctx, caller, Key::Request, &prepared.signed)?;
     let (document, jws) = (&prepared.signed.document, prepared.signed.jws());
-    documents::still_good(tx, &device, Key::Request, &prepared.signed.kid, document.device_seq)?;
-    documents::note(tx, ctx, &device, document.device_seq, jws)?;
     let sha256 = sha256(jws.as_bytes());
     if let Some((first, recorded_at, last_seq)) = trips::cancellation(tx, &document.trip_id)? {
         return match first == sha256 {

@@ -5,7 +5,7 @@ use super::command::{PayerAnswer, payer};
 use super::{slips as rules, views};
 use crate::bank::port::{BankOutcome, Subject};
 use crate::channel::port::capabilities;
-use crate::domain::documents::{self, Bound, Key};
+use crate::domain::documents::{self, Key};
 use crate::domain::{Answer, Caller, Ctx, attempts, statement};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, CallState, NewCall};
@@ -39,13 +39,8 @@ pub(in crate::domain) fn prepare(
     body: &PaymentPut,
 ) -> Result<PreparedPayment, Failure> {
     let (device, _) = documents::caller(tx, caller)?;
-    let signed = documents::verified(tx, &device, Key::Consent, &body.payment, |p: &SlipPayment| p.device_seq)?;
+    let signed = documents::received::<SlipPayment>(tx, ctx, &device, Key::Consent, &body.payment)?;
     let document = &signed.document;
-    documents::bound(
-        ctx,
-        &device,
-        &Bound { merchant_id: &document.merchant_id, sub: &document.sub, device_id: &document.device_id },
-    )?;
     if document.slip_number != slip || document.payment_id != *payment_id {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another slip or payment"));
     }
@@ -60,10 +55,8 @@ pub(in crate::domain) fn put(
     caller: &Caller,
     prepared: &PreparedPayment,
 ) -> Result<Answer, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
+    documents::taken_in(tx, ctx, caller, Key::Consent, &prepared.signed)?;
     let (document, jws) = (&prepared.signed.document, prepared.signed.jws());
-    documents::still_good(tx, &device, Key::Consent, &prepared.signed.kid, document.device_seq)?;
-    documents::note(tx, ctx, &device, document.device_seq, jws)?;
     let device = payer(tx, caller)?;
     let slip = rules::owned(tx, &device, document.slip_number)?;
     let body_sha256 = sha256(jws.as_bytes());
