@@ -1,5 +1,6 @@
 //! One request on the wire: signed, sent, its answer handed back as it came.
 
+use crate::adapter::clock;
 use crate::adapter::http::{HttpClient, HttpRequest, sign_request};
 use crate::adapter::keys::KnownSigner;
 use crate::error::WalkpayError;
@@ -54,12 +55,12 @@ pub(super) async fn transmit(
     merchant_url: Option<&str>,
 ) -> HttpAnswer {
     let id = due.id;
-    let started = Instant::now();
+    let started = clock::monotonic();
     let (nonce, outcome) = match send(http, due, signer, merchant_url).await {
         Ok((nonce, outcome)) => (nonce, outcome),
         Err(error) => (String::new(), HttpOutcome::Failed { detail: error.to_string() }),
     };
-    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed_ms = u64::try_from(clock::monotonic().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
     HttpAnswer { id, nonce, elapsed_ms, outcome }
 }
 

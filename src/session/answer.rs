@@ -214,10 +214,9 @@ fn about_device(draft: &mut Draft<'_>, problem: ProblemCode, retry: &Retry) -> R
 /// The merchant did not take the time of the signature: its `Date` is believed as far as signing again goes.
 fn hint(draft: &mut Draft<'_>, answer: &HttpAnswer) {
     if let HttpOutcome::Answer { date: Some(date), .. } = &answer.outcome {
-        let (clock, known) = (Clock::read(*date, false, draft.now), draft.device.clock);
-        let lost = known.is_some_and(|k| k.signed && k.boot != draft.now.boot);
-        if lost || clock.is_news(known.as_ref(), draft.now) {
-            draft.push(Fact::ClockLearned { clock });
+        let known = draft.device.clock;
+        if known.is_none_or(|k| k.is_refuted_by(*date, answer.elapsed_ms, draft.now)) {
+            draft.push(Fact::ClockLearned { clock: Clock::read(*date, false, draft.now) });
         }
     }
 }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// How far an estimate may be off before a new statement is kept.
 const TOLERANCE_MS: i64 = 1_500;
+/// How far an estimate is off, at the least, where the merchant has refused a signature for its time. Signatures are refused five minutes
+/// off; a second of that may be lost to rounding and the way.
+const REFUTED_MS: i64 = 290_000;
 
 /// A reading of merchant time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +39,29 @@ impl Clock {
         }
     }
 
-    /// Whether a reading says anything that `known` does not.
-    pub(super) fn is_news(&self, known: Option<&Clock>, now: &Now) -> bool {
+    /// Whether a reading that was `delay_ms` on its way says anything that `known` does not.
+    pub(super) fn is_news(&self, known: Option<&Clock>, delay_ms: u64, now: &Now) -> bool {
         known.is_none_or(|k| {
-            let off = k.estimate(now).as_millis().saturating_sub(self.stated.as_millis());
-            (self.signed || !k.signed)
-                && (k.boot != self.boot || off.abs() > TOLERANCE_MS || (self.signed && !k.signed))
+            let off = k.error_ms(self.stated, delay_ms, now);
+            (self.signed || !k.signed) && (k.boot != self.boot || off > TOLERANCE_MS || (self.signed && !k.signed))
         })
+    }
+
+    /// Whether `date`, unsigned, is to be taken after the merchant has said that the time of a signature is wrong. No reading here
+    /// outweighs that: the device may have slept unnoticed, or the merchant's clock was corrected.
+    pub(super) fn is_refuted_by(&self, date: Timestamp, delay_ms: u64, now: &Now) -> bool {
+        let may_be = if self.signed { REFUTED_MS } else { TOLERANCE_MS };
+        self.boot != now.boot || self.error_ms(date, delay_ms, now) > may_be
+    }
+
+    /// How far the estimate is, at the least, from a time that was stated some time in the last `delay_ms`: an answer that was read late
+    /// is no reason to go back.
+    fn error_ms(&self, stated: Timestamp, delay_ms: u64, now: &Now) -> i64 {
+        let ahead = self.estimate(now).as_millis().saturating_sub(stated.as_millis());
+        if ahead < 0 {
+            return ahead.saturating_neg();
+        }
+        ahead.saturating_sub(i64::try_from(delay_ms).unwrap_or(i64::MAX)).max(0)
     }
 }
 
@@ -66,9 +85,32 @@ mod tests {
         let here = now(0, 0, 1);
         let signed = Clock::read(Timestamp::from_millis(1_000_000), true, &here);
         let hint = Clock::read(Timestamp::from_millis(9_000_000), false, &here);
-        assert!(!hint.is_news(Some(&signed), &here));
-        assert!(signed.is_news(Some(&hint), &here));
-        assert!(hint.is_news(None, &here));
-        assert!(!signed.is_news(Some(&signed), &here));
+        assert!(!hint.is_news(Some(&signed), 0, &here));
+        assert!(signed.is_news(Some(&hint), 0, &here));
+        assert!(hint.is_news(None, 0, &here));
+        assert!(!signed.is_news(Some(&signed), 0, &here));
+    }
+
+    #[test]
+    fn an_answer_that_was_read_late_does_not_turn_the_clock_back() {
+        let known = Clock::read(Timestamp::from_millis(1_000_000), true, &now(0, 0, 1));
+        let later = now(600_000, 600_000, 1);
+        let stated = |ms| Clock::read(Timestamp::from_millis(ms), true, &later);
+        assert!(!stated(1_000_000).is_news(Some(&known), 600_000, &later), "stated at the start of those ten minutes");
+        assert!(stated(1_000_000).is_news(Some(&known), 590_000, &later), "the estimate is ahead of all of them");
+        assert!(stated(1_602_000).is_news(Some(&known), 600_000, &later), "the estimate is behind");
+        assert!(!stated(1_601_000).is_news(Some(&known), 600_000, &later));
+    }
+
+    #[test]
+    fn a_refusal_for_the_time_outweighs_a_reading() {
+        let known = Clock::read(Timestamp::from_millis(1_000_000), true, &now(0, 0, 1));
+        let later = now(1_200_000, 0, 1);
+        let date = Timestamp::from_millis;
+        assert!(known.is_refuted_by(date(2_200_000), 0, &later), "the device slept and its clock did not count");
+        assert!(known.is_refuted_by(date(600_000), 100_000, &later), "the merchant's clock was set back");
+        assert!(!known.is_refuted_by(date(1_200_000), 0, &later), "that is not why it was refused");
+        assert!(!known.is_refuted_by(date(600_000), 200_000, &later), "an answer that was read late");
+        assert!(known.is_refuted_by(date(1_000_000), 0, &now(0, 0, 2)), "read before the last start");
     }
 }

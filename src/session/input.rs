@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub struct Now {
     /// The device's wall clock. It may be wrong.
     pub wall: Timestamp,
-    /// Milliseconds of a clock that never jumps, counted from the moment that `boot` names.
+    /// Milliseconds of a clock that never jumps and counts while the device sleeps, from the moment that `boot` names.
     pub monotonic_ms: u64,
     /// Names what `monotonic_ms` counts from: another number after each start of the process.
     pub boot: u64,
@@ -231,7 +231,7 @@ pub struct HttpAnswer {
     pub id: DueId,
     /// The nonce of the request's HTTP signature; empty if it had none.
     pub nonce: String,
-    /// From sending to answer.
+    /// From sending until the answer was read, by the clock of [`Now::monotonic_ms`].
     pub elapsed_ms: u64,
     /// What came.
     pub outcome: HttpOutcome,

@@ -33,7 +33,7 @@ pub(super) fn on_page(draft: &mut Draft<'_>, body: &[u8], answer: &HttpAnswer) {
         return poll_failed(draft, "an answer that is not the documented one");
     };
     let first_poll = device.clock.is_none_or(|c| c.boot != draft.now.boot);
-    let clock = on_clock(draft, &page.clock, &answer.nonce);
+    let clock = on_clock(draft, &page.clock, answer);
     let mut cursor = device.cursor;
     for jws in page.events.iter().take(MAX_EVENTS_PER_PAGE) {
         match on_entry(draft, jws, cursor) {
@@ -270,11 +270,11 @@ fn bound<'a>(
     Ok(trip)
 }
 
-fn on_clock(draft: &mut Draft<'_>, jws: &str, nonce: &str) -> Result<(), WalkpayError> {
+fn on_clock(draft: &mut Draft<'_>, jws: &str, answer: &HttpAnswer) -> Result<(), WalkpayError> {
     let device = draft.device;
     let statement = verify_by(jws, &device.key_set, KeyUse::Results, |c: &ClockStatement| c.now)?.document;
     let bound = statement.merchant_id == device.merchant_id && statement.device_id == device.id;
-    if !bound || statement.nonce != nonce {
+    if !bound || statement.nonce != answer.nonce {
         return Err(WalkpayError::untrusted(
             "clock statement",
             "nonce",
@@ -282,7 +282,7 @@ fn on_clock(draft: &mut Draft<'_>, jws: &str, nonce: &str) -> Result<(), Walkpay
         ));
     }
     let clock = Clock::read(statement.now, true, draft.now);
-    if clock.is_news(device.clock.as_ref(), draft.now) {
+    if clock.is_news(device.clock.as_ref(), answer.elapsed_ms, draft.now) {
         draft.push(Fact::ClockLearned { clock });
     }
     Ok(())

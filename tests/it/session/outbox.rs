@@ -3,6 +3,7 @@
 use super::world::*;
 use std::collections::BTreeSet;
 use walkpay::protocol::document::*;
+use walkpay::protocol::message::EventsPage;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::request::TerminalRequest;
 use walkpay::session::*;
@@ -198,4 +199,30 @@ fn a_wrong_wall_clock_is_outvoted() {
     let date = Some(truth);
     world.outcome(due.id, HttpOutcome::Answer { status: 401, retry_after_seconds: None, date, body });
     assert_eq!(world.item().created, truth, "after a restart: as the merchant's answer says");
+}
+
+#[test]
+fn a_device_that_slept_unnoticed_and_a_merchant_whose_clock_was_corrected_come_together_again() {
+    let stale = |world: &mut World, id: DueId, date: Timestamp| {
+        let body = serde_json::to_vec(&ProblemCode::SignatureStale.document("too old")).unwrap();
+        let date = Some(date);
+        world.outcome(id, HttpOutcome::Answer { status: 401, retry_after_seconds: None, date, body });
+    };
+    for (slept, merchant) in [(20 * 60_000, 0), (0, 10 * 60_000), (0, -10 * 60_000)] {
+        let mut world = World::enrolled();
+        let (_, due) = waiting(&mut world);
+        // Only the wall clock goes on.
+        world.wall += slept;
+        let truth = world.merchant_now().shifted(merchant);
+        stale(&mut world, due.id, truth);
+        assert_eq!(world.item().created, truth);
+        let page = EventsPage { events: vec![], clock: sign(&ClockStatement { now: truth, ..world.clock() }, RESULTS) };
+        world.ok(world.poll_id(), &page);
+        assert_eq!(world.item().created, truth);
+    }
+    let mut world = World::enrolled();
+    let (_, due) = waiting(&mut world);
+    let truth = world.item().created;
+    stale(&mut world, due.id, truth.shifted(-200_000));
+    assert_eq!(world.item().created, truth, "that is not why the signature was stale");
 }

@@ -271,6 +271,20 @@ fn a_clock_statement_of_another_request_says_nothing() {
 }
 
 #[test]
+fn an_answer_that_was_read_late_does_not_turn_the_clock_back() {
+    let mut world = World::enrolled();
+    let page = EventsPage { events: vec![], clock: sign(&world.clock(), RESULTS) };
+    // The answer is there, and the device sleeps before it reads it.
+    world.pass_time(20 * 60_000);
+    let body = serde_json::to_vec(&page).unwrap();
+    let outcome = HttpOutcome::Answer { status: 200, retry_after_seconds: None, date: None, body };
+    let answer = HttpAnswer { id: world.poll_id(), nonce: NONCE.into(), elapsed_ms: 20 * 60_000 + 40, outcome };
+    world.input(Input::Answer(answer)).unwrap();
+    let now = world.now();
+    assert_eq!(world.device().merchant_time(&now), world.merchant_now());
+}
+
+#[test]
 fn numbers_of_events_survive_restarts_and_reading_starts_after_the_last_acknowledgement() {
     let mut world = World::enrolled();
     for revision in 1..=5 {
