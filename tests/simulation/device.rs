@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use walkpay::barcode::Meaning;
 use walkpay::basket::Quantity;
 use walkpay::protocol::crypto::{Algorithm, PublicKey};
-use walkpay::protocol::document::Verdict;
+use walkpay::protocol::document::{ExitPass, Verdict};
+use walkpay::protocol::jws::peek;
 use walkpay::session::*;
 use walkpay::{Money, Timestamp, TripId, WalkpayError};
 
@@ -89,6 +90,10 @@ impl Terminal {
     /// Decides, journals, folds: in this order, unless the planted bug says otherwise.
     pub fn tell(&mut self, input: Input<'_>, now: &Now) -> Result<Reply, WalkpayError> {
         let decision = decide(&self.session, input, now)?;
+        Ok(self.commit(decision))
+    }
+
+    fn commit(&mut self, decision: Decision) -> Reply {
         if self.mutation != Some(Mutation::EffectBeforeJournal) {
             self.write();
         }
@@ -99,7 +104,7 @@ impl Terminal {
             self.write();
         }
         decision.events.iter().for_each(|event| self.session.apply(event));
-        Ok(decision.reply)
+        decision.reply
     }
 
     /// What a late writer would do some time later.
@@ -175,7 +180,11 @@ impl Terminal {
             }
             return Ok(());
         };
-        let state = device.trip_state(trip_id).map_err(|e| e.to_string())?;
+        let Ok(state) = device.trip_state(trip_id) else {
+            // It was over, and is forgotten.
+            self.visits[at].over = true;
+            return Ok(());
+        };
         let last = state.attempts.last();
         if state.cancelled.is_some() || state.exit_pass.is_some() {
             self.visits[at].over = true;
@@ -244,14 +253,37 @@ impl Terminal {
         self.visits[at].over = false;
     }
 
-    /// The host reads its events and acknowledges them.
-    pub fn read_events(&mut self, now: &Now) {
-        let Ok(device) = self.session.current() else { return };
+    /// The host reads its events and acknowledges them; what is over is forgotten, and the state takes the journal's place.
+    pub fn read_events(&mut self, now: &Now) -> Result<(), String> {
+        let Ok(device) = self.session.current() else { return Ok(()) };
         let mut up_to = device.acked();
         while let Some(event) = device.next_event(up_to) {
             up_to = event.number;
         }
         let _ = self.tell(Input::Command(Command::AckEvents { up_to }), now);
+        let true_ms = now.wall.as_millis() - self.skew_ms;
+        let passes = self.passes()?;
+        self.commit(prune(&self.session, now));
+        let kept = self.passes()?;
+        for pass in passes.iter().filter(|p| p.exp.as_millis() > true_ms) {
+            if !kept.contains(pass) {
+                return Err(format!("{} was forgotten before its time was over", pass.jti));
+            }
+        }
+        if self.mutation != Some(Mutation::EffectBeforeJournal) {
+            let state = Box::new(self.session.clone());
+            let fact = Fact::Snapshot { state };
+            let snapshot = JournalEvent { v: VERSION, at: now.wall, device: None, fact };
+            self.session.apply(&snapshot);
+            self.journal = vec![serde_json::to_string(&snapshot).expect("events are JSON")];
+        }
+        Ok(())
+    }
+
+    fn passes(&self) -> Result<Vec<ExitPass>, String> {
+        let trips = self.session.devices().flat_map(Device::trips);
+        let passes = trips.filter_map(Trip::exit_pass).map(|jws| peek::<ExitPass>(jws).map(|(_, pass)| pass));
+        passes.collect::<Result<_, _>>().map_err(|e| e.to_string())
     }
 }
 

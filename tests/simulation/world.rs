@@ -224,7 +224,7 @@ impl World {
             96 => {
                 let n = self.any_terminal();
                 let now = self.terminal_now(n);
-                self.terminals[n].read_events(&now);
+                self.terminals[n].read_events(&now)?;
             }
             97..100 => self.now_ms += self.rng.random_range(1..120_000),
             100..106 => {
@@ -287,7 +287,7 @@ impl World {
             self.everybody_leaves(round)?;
             for n in 0..self.terminals.len() {
                 let now = self.terminal_now(n);
-                self.terminals[n].read_events(&now);
+                self.terminals[n].read_events(&now)?;
                 self.terminals[n].write();
             }
             self.now_ms += if round < 28 { 30_000 } else { 3_600_000 };

@@ -98,6 +98,7 @@ fn life() -> World {
     pay_orders(&mut world);
     let last = world.told().last().unwrap().split(' ').next().unwrap().parse().unwrap();
     world.command(Command::AckEvents { up_to: last }).unwrap();
+    world.pass_time(36 * 60_000);
     let now = world.now();
     for event in prune(&world.session, &now).events {
         world.session.apply(&event);
@@ -264,6 +265,16 @@ fn finished_and_acknowledged_trips_can_be_forgotten() {
     world.poll();
     assert!(prunable(world.device(), &now).is_empty(), "the host does not know yet");
     world.command(Command::AckEvents { up_to: 3 }).unwrap();
+    assert!(prunable(world.device(), &now).is_empty(), "the shopper is still in the store");
+    world.pass_time(34 * 60_000);
+    let now = world.now();
+    assert!(prunable(world.device(), &now).is_empty(), "clocks are not exact");
+    world.pass_time(2 * 60_000);
+    world.restart();
+    let now = world.now();
+    assert!(prunable(world.device(), &now).is_empty(), "nobody has told the time since the start");
+    world.poll();
+    let now = world.now();
     assert_eq!(prunable(world.device(), &now), [bought]);
     for event in prune(&world.session, &now).events {
         world.session.apply(&event);
