@@ -108,7 +108,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`], [`WalkpayError::WrongOrder`].
     pub async fn set_quantity(&self, line: LineId, quantity: Quantity) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.change(move |w| w.command(Command::SetQuantity { trip_id, line, quantity })).await
+        self.handle.call(move |w| w.change(trip_id, Command::SetQuantity { trip_id, line, quantity })).await
     }
 
     /// Takes a line out.
@@ -117,7 +117,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`], [`WalkpayError::WrongOrder`].
     pub async fn remove(&self, line: LineId) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.change(move |w| w.command(Command::Remove { trip_id, line })).await
+        self.handle.call(move |w| w.change(trip_id, Command::Remove { trip_id, line })).await
     }
 
     /// Applies a coupon. None are taken yet.
@@ -126,7 +126,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`] with the rule `coupon_not_supported`.
     pub async fn apply_coupon(&self, code: String) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.change(move |w| w.command(Command::ApplyCoupon { trip_id, code: &code })).await
+        self.handle.call(move |w| w.change(trip_id, Command::ApplyCoupon { trip_id, code: &code })).await
     }
 
     /// A02: the basket at the prices of the catalogue that is here.
@@ -230,18 +230,6 @@ impl Trip {
     async fn submit(&self, kind: OutboxKind, signature: Vec<u8>) -> Result<(), WalkpayError> {
         let trip_id = self.id;
         self.handle.call(move |w| w.command(Command::Submit { trip_id, kind, signature: &signature }).map(drop)).await
-    }
-
-    async fn change(
-        &self,
-        command: impl FnOnce(&mut Worker) -> Result<Reply, WalkpayError> + Send + 'static,
-    ) -> Result<PricedBasket, WalkpayError> {
-        let id = self.id;
-        let change = move |w: &mut Worker| {
-            command(w)?;
-            w.basket(id)
-        };
-        self.handle.call(change).await
     }
 }
 

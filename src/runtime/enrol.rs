@@ -21,7 +21,8 @@ enum Step {
     Ended(Result<DeviceId, WalkpayError>),
 }
 
-/// Enrols with the text of a code; with the host's signers where it has any, else with software keys.
+/// Enrols with the text of a code; with the host's signers where it has any, else with software keys. Calls with the same code share
+/// one enrolment: one of them makes the keys, and all are told how it ends.
 ///
 /// # Errors
 /// [`WalkpayError::Refused`], [`WalkpayError::Untrusted`] (this is not the merchant of the code: the code has not left),
@@ -35,21 +36,26 @@ pub(crate) async fn enrol(
     let given = signers.clone();
     let given =
         blocking(move || given.into_iter().flatten().map(KnownSigner::new).collect::<Result<Vec<_>, _>>()).await?;
-    handle
+    let turn = handle
         .call(move |w| {
+            let new = w.session.enrolment().is_none();
             w.command(Command::BeginEnrolment { text: &text, label: &label })?;
-            w.enrolled = None;
+            w.enrolments += u64::from(new);
             if let Some(device) = w.session.enrolment().and_then(Enrolment::device_id) {
                 given.into_iter().for_each(|signer| w.put_signer(device, signer));
             }
-            Ok(())
+            Ok(w.enrolments)
         })
         .await?;
     let mut signers = Some(signers);
     loop {
-        let step = handle.wait(PATIENCE, next_step).await?;
-        match step {
-            None => return Err(handle.call(|w| Ok(no_answer(w))).await?),
+        if handle.wait(PATIENCE, move |w| next_step(w, turn)).await?.is_none() {
+            return Err(handle.call(|w| Ok(no_answer(w))).await?);
+        }
+        // Another call may have done meanwhile what was to be done.
+        let _alone = handle.making_keys().await;
+        match handle.call(move |w| next_step(w, turn)).await? {
+            None => {}
             Some(Step::Ended(result)) => return result,
             Some(Step::MakeKeys) => {
                 let [request, consent] = signers.take().unwrap_or_default();
@@ -69,11 +75,12 @@ pub(crate) async fn enrol(
     }
 }
 
-fn next_step(worker: &mut Worker) -> Result<Option<Step>, WalkpayError> {
-    if let Some(result) = worker.enrolled.take() {
-        return Ok(Some(Step::Ended(result)));
+/// What is to be done for the enrolment that is the installation's `turn`-th since the start.
+fn next_step(worker: &mut Worker, turn: u64) -> Result<Option<Step>, WalkpayError> {
+    if let Some((_, result)) = worker.enrolled.as_ref().filter(|(ended, _)| *ended == turn) {
+        return Ok(Some(Step::Ended(result.clone())));
     }
-    let Some(enrolment) = worker.session.enrolment() else {
+    let Some(enrolment) = worker.session.enrolment().filter(|_| worker.enrolments == turn) else {
         return Err(WalkpayError::WrongOrder { called: "enrol".into(), due: "enrol (it was abandoned)".into() });
     };
     match &enrolment.stage {

@@ -99,9 +99,11 @@ pub(crate) async fn rotate(
 ) -> Result<(), WalkpayError> {
     let folder_id = handle.call(|w| Ok(w.journal.folder_id().to_owned())).await?;
     let vault = handle.vault();
+    let alone = handle.making_keys().await;
     let (wrapping, request, consent) =
         blocking(move || Ok((wrapping_key(vault.as_ref(), &folder_id)?, NewKey::new(request)?, NewKey::new(consent)?)))
             .await?;
+    drop(alone);
     let to_sign = handle
         .call(move |w| {
             let device = w.session.current()?.id;

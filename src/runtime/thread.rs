@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 /// The longest that anybody waits in one call.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
@@ -40,6 +40,8 @@ pub(crate) struct Setup {
 pub(crate) struct Handle {
     sender: Arc<Sender<Message>>,
     vault: Arc<dyn KeyVault>,
+    /// Held while keys are made, or proofs of an enrolment: two calls at once must not put two keys under one name into the vault.
+    making_keys: Arc<Mutex<()>>,
 }
 
 /// Opens the folder and starts the thread.
@@ -56,7 +58,7 @@ pub(crate) async fn open(setup: Setup) -> Result<Handle, WalkpayError> {
             .name("walkpay-terminal".into())
             .spawn(move || run(worker, &inbox))
             .map_err(|e| WalkpayError::Internal { detail: format!("no thread for the terminal: {e}") })?;
-        Ok(Handle { sender, vault })
+        Ok(Handle { sender, vault, making_keys: Arc::default() })
     })
     .await
 }
@@ -158,6 +160,11 @@ impl Handle {
 
     pub(crate) fn vault(&self) -> Arc<dyn KeyVault> {
         self.vault.clone()
+    }
+
+    /// Whoever holds this is alone in making keys.
+    pub(super) async fn making_keys(&self) -> MutexGuard<'_, ()> {
+        self.making_keys.lock().await
     }
 }
 

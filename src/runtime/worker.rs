@@ -13,7 +13,7 @@ use crate::adapter::keys::{KeyRing, KnownSigner};
 use crate::adapter::random::random;
 use crate::adapter::sqlite::Durability;
 use crate::barcode::{Meaning, ScanInput, read};
-use crate::basket::{LineId, PricedBasket, Quantity, price};
+use crate::basket::{Basket, LineId, PricedBasket, Quantity, price};
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId, StoreId, TripId};
 use crate::session::{
@@ -39,8 +39,10 @@ pub(crate) struct Worker {
     pub(super) shelves: Shelves,
     pub(super) http: HttpClient,
     pub(super) waiters: Vec<Waiter>,
-    /// How the last enrolment ended.
-    pub(super) enrolled: Option<Result<DeviceId, WalkpayError>>,
+    /// How many enrolments were asked for since the start; one that a restart found under way is the first.
+    pub(super) enrolments: u64,
+    /// Which of them ended last, and how.
+    pub(super) enrolled: Option<(u64, Result<DeviceId, WalkpayError>)>,
     pub(super) folder: PathBuf,
     pub(super) durability: Durability,
     pub(super) merchant_url: Option<String>,
@@ -76,6 +78,7 @@ impl Worker {
             shelves: Shelves::new(folder.clone(), durability),
             http,
             waiters: Vec::new(),
+            enrolments: 0,
             enrolled: None,
             folder,
             durability,
@@ -167,10 +170,39 @@ impl Worker {
         }
         let command = Command::Scan { trip_id, meaning, quantity, articles: shelf.articles() };
         let decision = decide(&self.session, Input::Command(command), &now)?;
+        let basket = self.price_after(trip_id, &decision, &now)?;
         match self.commit(decision, &[])? {
-            Reply::Line(line) => Ok((line, self.basket(trip_id)?)),
+            Reply::Line(line) => Ok((line, basket)),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Carries a change of a basket out. The basket after it; on error it is as before.
+    ///
+    /// # Errors
+    /// Those of [`Worker::command`] and [`Worker::basket`].
+    pub(crate) fn change(&mut self, trip_id: TripId, command: Command<'_>) -> Result<PricedBasket, WalkpayError> {
+        let now = self.now()?;
+        let decision = decide(&self.session, Input::Command(command), &now)?;
+        let basket = self.price_after(trip_id, &decision, &now)?;
+        self.commit(decision, &[])?;
+        Ok(basket)
+    }
+
+    /// What the basket costs once a decision is committed: what has no price must not get in.
+    fn price_after(
+        &mut self,
+        trip_id: TripId,
+        decision: &Decision,
+        now: &Now,
+    ) -> Result<PricedBasket, WalkpayError> {
+        let mut basket = self.session.current()?.trip(trip_id)?.basket.clone();
+        for event in &decision.events {
+            if let Fact::Basket { events, .. } = &event.fact {
+                events.iter().for_each(|event| basket.apply(event));
+            }
+        }
+        self.price(trip_id, &basket, now)
     }
 
     /// The basket at today's prices.
@@ -179,12 +211,16 @@ impl Worker {
     /// [`WalkpayError::Unknown`], [`WalkpayError::NotSignedIn`], [`WalkpayError::WrongOrder`] before the first sync.
     pub(crate) fn basket(&mut self, trip_id: TripId) -> Result<PricedBasket, WalkpayError> {
         let now = self.now()?;
+        let basket = self.session.current()?.trip(trip_id)?.basket.clone();
+        self.price(trip_id, &basket, &now)
+    }
+
+    fn price(&mut self, trip_id: TripId, basket: &Basket, now: &Now) -> Result<PricedBasket, WalkpayError> {
         let device = self.session.current()?;
-        let trip = device.trip(trip_id)?;
-        let shelf = self.shelves.get(&trip.store_id, "basket")?;
-        shelf.fetch_all(&trip.basket)?;
-        let known = Known { catalogue: shelf.articles(), basket: &trip.basket };
-        price(&trip.basket.picks(), device.merchant_time(&now), shelf.book(), &known)
+        let shelf = self.shelves.get(&device.trip(trip_id)?.store_id, "basket")?;
+        shelf.fetch_all(basket)?;
+        let known = Known { catalogue: shelf.articles(), basket };
+        price(&basket.picks(), device.merchant_time(now), shelf.book(), &known)
     }
 
     /// A03: freezes what will be signed.
@@ -312,9 +348,11 @@ impl Worker {
         match (id, reply) {
             (DueId::StartEnrolment | DueId::Enrol, Reply::Device(device)) => {
                 self.reach.learn(device, true);
-                self.enrolled = Some(Ok(device));
+                self.enrolled = Some((self.enrolments, Ok(device)));
             }
-            (DueId::StartEnrolment | DueId::Enrol, Reply::EnrolmentFailed(error)) => self.enrolled = Some(Err(error)),
+            (DueId::StartEnrolment | DueId::Enrol, Reply::EnrolmentFailed(error)) => {
+                self.enrolled = Some((self.enrolments, Err(error)));
+            }
             _ => {}
         }
     }

@@ -1,15 +1,18 @@
 //! Seed A, the terminal: one test per row, through the public objects, over HTTP.
 
 use crate::support::{AGE_RESTRICTED, COLA, MUESLI, PATIENCE, Phone, Shop, euros, scan, store};
+use mock_merchant::domain::AdminCommand;
 use mock_merchant::domain::demo::demo_catalogue;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-use walkpay::api::{DeviceSigner, SigningPurpose};
-use walkpay::barcode::ScanInput;
+use walkpay::api::{DeviceSigner, KeyVault, SigningPurpose, Terminal, TerminalConfig};
+use walkpay::barcode::{Gtin, ScanInput};
 use walkpay::basket::Quantity;
+use walkpay::catalogue::{Article, MAX_PRICE_MINOR, PriceUnit, Row, SaleKind, write_row};
 use walkpay::protocol::crypto::Algorithm;
 use walkpay::protocol::document::{DebitStatus, HoldStatus, KeySet, LegState, PaymentMethod, Verdict};
 use walkpay::protocol::exit_pass::verify_presentation;
@@ -319,6 +322,105 @@ async fn a11_lets_the_shopper_leave_after_validation() {
     let next = phone.trip().await;
     scan(&next, COLA).await;
     assert_eq!(phone.terminal.trips().await.unwrap().len(), 2);
+}
+
+/// Not a row: everything is paid and acknowledged while the shopper is still on the way to the gate.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_pass_outlives_the_debit_and_its_acknowledgement() {
+    let shop = Shop::open().await;
+    let mut phone = shop.phone("alice").await;
+    let trip = phone.reviewed_trip("20.00", &[COLA]).await;
+    trip.sign_and_submit().await.unwrap();
+    phone.event(|kind| matches!(kind, HostEventKind::Debit { .. }).then_some(())).await;
+    phone.hold_result(HoldStatus::Released).await;
+    phone.terminal.ack_events(phone.seen).await.unwrap();
+    trip.exit_pass().await.unwrap();
+    let id = trip.id();
+    drop(trip);
+    let phone = phone.reopen(None).await;
+    phone.terminal.resume_trip(id).await.unwrap().exit_pass().await.unwrap();
+}
+
+/// Not a row: what cannot be priced does not get into the basket, however often it is scanned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_has_no_price_is_not_made() {
+    let shop = Shop::open().await;
+    let tractor = Article {
+        gtin: Gtin::parse("4006381333931").unwrap(),
+        name: "Tractor".into(),
+        department: "Garden".into(),
+        unit: PriceUnit::Piece,
+        price_minor: MAX_PRICE_MINOR,
+        sale: SaleKind::Pieces,
+        deposit: None,
+        min_age: None,
+        sale_stopped: false,
+        tax_group: demo_catalogue().unwrap().articles.articles[0].tax_group.clone(),
+    };
+    let mut ndjson = Vec::new();
+    write_row(&Row::Article((&tractor).into()), &mut ndjson).unwrap();
+    shop.admin(AdminCommand::ImportCatalogue { store_id: store(), ndjson, replace: false }).await;
+    let phone = shop.phone("alice").await;
+    let trip = phone.trip().await;
+    let many = Some(Quantity::Pieces { count: 999 });
+    let before = scan(&trip, "4006381333931").await;
+    for _ in 0..2 {
+        let refused = trip.scan(ScanInput::text("4006381333931"), Some(Quantity::Pieces { count: 998 })).await;
+        assert_eq!(refused.unwrap_err().code(), "basket.total_limit");
+        let refused = trip.set_quantity(before.lines[0].line, many.unwrap()).await;
+        assert_eq!(refused.unwrap_err().code(), "basket.total_limit");
+    }
+    let phone = phone.reopen(None).await;
+    let trip = phone.terminal.resume_trip(trip.id()).await.unwrap();
+    let after = trip.basket().await.unwrap();
+    assert_eq!((after.lines, after.total), (before.lines, before.total));
+}
+
+/// A vault as slow as a phone's can be: who looks in it first waits for another one to look, if one comes.
+#[derive(Default)]
+struct SlowVault {
+    inner: Mutex<HashMap<String, Vec<u8>>>,
+    looked: Mutex<u32>,
+    another: Condvar,
+}
+
+impl KeyVault for SlowVault {
+    fn get(&self, name: String) -> Result<Option<Vec<u8>>, WalkpayError> {
+        let found = self.inner.lock().unwrap().get(&name).cloned();
+        let mut looked = self.looked.lock().unwrap();
+        *looked += 1;
+        self.another.notify_all();
+        drop(self.another.wait_timeout_while(looked, Duration::from_secs(1), |looked| *looked < 2).unwrap());
+        Ok(found)
+    }
+
+    fn put(&self, name: String, value: Vec<u8>) -> Result<(), WalkpayError> {
+        self.inner.lock().unwrap().insert(name, value);
+        Ok(())
+    }
+
+    fn delete(&self, name: String) -> Result<(), WalkpayError> {
+        self.inner.lock().unwrap().remove(&name);
+        Ok(())
+    }
+}
+
+/// Not a row: an impatient finger asks twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_calls_with_one_code_are_one_enrolment() {
+    let shop = Shop::open().await;
+    let (folder, vault) = (tempfile::tempdir().unwrap(), Arc::<SlowVault>::default());
+    let config = || TerminalConfig::new(folder.path().join("terminal").display().to_string());
+    let terminal = Terminal::open(config(), vault.clone()).await.unwrap();
+    let code = shop.code("alice").await;
+    let (one, two) = tokio::join!(terminal.enrol(code.clone(), None, None), terminal.enrol(code, None, None));
+    assert_eq!(one.unwrap(), two.unwrap(), "both are told of the one device");
+    assert_eq!(terminal.users().await.unwrap().len(), 1);
+    terminal.shutdown().await.unwrap();
+    let terminal = Terminal::open(config(), vault).await.unwrap();
+    terminal.sign_in(UserName::parse("alice").unwrap()).await.unwrap();
+    assert_eq!(terminal.outbox().await.unwrap().trouble, None, "its keys open with the vault's");
+    terminal.sync_catalogue(store()).await.unwrap();
 }
 
 /// Not a row: an age-restricted article waits for staff, and the merchant may be restarted and move meanwhile.

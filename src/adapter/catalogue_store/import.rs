@@ -3,6 +3,7 @@
 use super::reader::{CatalogueMeta, read_meta, read_price_book, sale_code, unit_code};
 use super::{SCHEMA, fail, path};
 use crate::adapter::sqlite::{Durability, open};
+use crate::basket::PRICING_VERSION;
 use crate::catalogue::{ArticleRow, CatalogueHeader, Row, rows};
 use crate::error::WalkpayError;
 use crate::id::StoreId;
@@ -37,7 +38,8 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`WalkpayError::Untrusted`] with `check` one of `length`, `digest`, `rows`, `revision` (an older one), `base` (a delta from
-/// another revision: ask for a snapshot); [`WalkpayError::InvalidInput`] for rows that cannot be; [`WalkpayError::Storage`].
+/// another revision: ask for a snapshot); [`WalkpayError::BasketRule`] with the rule `pricing_version` for a catalogue that newer rules
+/// price; [`WalkpayError::InvalidInput`] for rows that cannot be; [`WalkpayError::Storage`].
 /// The catalogue is then as before.
 pub fn import(
     folder: &Path,
@@ -47,6 +49,13 @@ pub fn import(
     durability: Durability,
 ) -> Result<Imported, WalkpayError> {
     check_bytes(manifest, data)?;
+    if manifest.pricing_version != PRICING_VERSION {
+        let detail = format!(
+            "the catalogue is priced by version {} of the rules, this app has {PRICING_VERSION}: update the app",
+            manifest.pricing_version
+        );
+        return Err(WalkpayError::basket_rule("pricing_version", None, detail));
+    }
     let store = &manifest.store_id;
     let mut db = open(&path(folder, store), &SCHEMA, durability)?;
     db.pragma_update(None, "cache_size", -16_384).map_err(fail)?;
@@ -384,6 +393,18 @@ mod tests {
         assert_eq!(names(&reader, "creme"), ["Crème brûlée"]);
         assert_eq!(names(&reader, "milk oat"), ["Oat milk"]);
         assert_eq!(reader.search("mil", 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_catalogue_of_newer_pricing_rules_does_not_replace_one_that_can_be_priced() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = data(&[tax(), Row::Article((&article(1, "Oat milk", 199)).into())]);
+        take(dir.path(), &manifest(&data, None, 1), &data).unwrap();
+        let newer = CatalogueManifest { pricing_version: PRICING_VERSION + 1, ..manifest(&data, None, 2) };
+        let error = take(dir.path(), &newer, &data).unwrap_err();
+        assert_eq!(error.code(), "basket.pricing_version");
+        assert!(error.explain().contains("update the app"), "{}", error.explain());
+        assert_eq!(reader(dir.path()).meta().header.revision, 1);
     }
 
     #[test]
