@@ -190,12 +190,7 @@ impl Worker {
     }
 
     /// What the basket costs once a decision is committed: what has no price must not get in.
-    fn price_after(
-        &mut self,
-        trip_id: TripId,
-        decision: &Decision,
-        now: &Now,
-    ) -> Result<PricedBasket, WalkpayError> {
+    fn price_after(&mut self, trip_id: TripId, decision: &Decision, now: &Now) -> Result<PricedBasket, WalkpayError> {
         let mut basket = self.session.current()?.trip(trip_id)?.basket.clone();
         for event in &decision.events {
             if let Fact::Basket { events, .. } = &event.fact {
