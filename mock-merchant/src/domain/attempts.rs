@@ -11,15 +11,17 @@ use crate::store::holds::{self, Hold, HoldState};
 use crate::store::stores::StoreRow;
 use crate::store::trips::{self, Trip, TripState};
 use crate::store::users::UserState;
-use crate::store::{Tx, devices, ledger, stores, users};
+use crate::store::{Tx, devices, ledger, orders, stores, users};
 use jiff::tz::TimeZone;
 use walkpay::basket::MAX_LINES_BYTES;
 use walkpay::protocol::crypto::{digest, from_base64url, sha256};
-use walkpay::protocol::document::{BasketSummary, EventBody, KeyUse, Reason, ReasonCode, Validation, Verdict};
+use walkpay::protocol::document::{
+    BasketSummary, EventBody, HoldRequest, KeyUse, Reason, ReasonCode, Validation, Verdict,
+};
 use walkpay::protocol::jws::{Signed, peek};
 use walkpay::protocol::message::{AttemptPut, Recorded};
 use walkpay::protocol::problem::ProblemCode;
-use walkpay::{Currency, Money, Timestamp, TripId};
+use walkpay::{Currency, KeyId, Money, Timestamp, TripId};
 
 /// The highest attempt of a trip that is looked at.
 const MAX_ATTEMPT: u32 = 1_000;
@@ -98,7 +100,8 @@ pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedAt
     if users::is_picked(tx, device.user)? || ctx.random.below(1_000) < ctx.config.spot_check_per_mille {
         checks.push(reason(ReasonCode::SpotCheck, "picked for a spot check"));
     }
-    let case = Case { tx, ctx, trip: &trip, device: &device, store: &prepared.store, document };
+    let kid = &prepared.signed.kid;
+    let case = Case { tx, ctx, trip: &trip, device: &device, store: &prepared.store, kid, document };
     let finding = case.judge(&prepared.appraisal, &checks)?;
     if matches!(finding, Finding::Check | Finding::Waiting) && is_spot_check(&checks) {
         users::set_picked(tx, device.user, true)?;
@@ -131,8 +134,8 @@ fn supersede(
         return Ok(());
     }
     for lower in attempts::undecided(tx, &trip.trip)?.iter().filter(|a| a.attempt < attempt) {
-        let document = document_of(lower)?;
-        let case = Case { tx, ctx, trip, device, store, document: &document };
+        let (kid, document) = &document_of(lower)?;
+        let case = Case { tx, ctx, trip, device, store, kid, document };
         case.conclude(lower, rejected(ReasonCode::Superseded, format!("attempt {attempt} arrived")))?;
     }
     Ok(())
@@ -146,10 +149,11 @@ pub(super) fn revalidate_waiting(tx: &Tx<'_>, ctx: &Ctx, trip_id: &TripId) -> Re
     Ok(())
 }
 
-/// Judges an attempt again: everything but its content, which does not change. Staff's acceptance stands for its checks.
-/// The verdict, unless it waits on.
+/// Judges an attempt again: everything but its content, which does not change. Staff's acceptance, given now or before, stands for
+/// its checks. The verdict, unless it waits on.
 pub(super) fn revalidate(tx: &Tx<'_>, ctx: &Ctx, attempt: &Attempt, checked: bool) -> Result<Option<Verdict>, Failure> {
     let document = document_of(attempt)?;
+    let checked = checked || attempts::staff_accepted(tx, &attempt.trip, attempt.attempt)?;
     with_case(tx, ctx, &document, |case| {
         let checks = if checked { &[] } else { attempt.checks.as_slice() };
         let finding = match case.standing() {
@@ -187,17 +191,18 @@ pub(super) fn refused_by_staff(tx: &Tx<'_>, ctx: &Ctx, attempt: &Attempt) -> Res
 fn with_case<T>(
     tx: &Tx<'_>,
     ctx: &Ctx,
-    document: &BasketSummary,
+    (kid, document): &(KeyId, BasketSummary),
     f: impl FnOnce(&Case<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let trip = trips::get(tx, &document.trip_id)?;
     let device = devices::get(tx, trip.device)?;
     let store = stores::find(tx, &document.store_id)?.or_defect("store of an attempt")?;
-    f(&Case { tx, ctx, trip: &trip, device: &device, store: &store, document })
+    f(&Case { tx, ctx, trip: &trip, device: &device, store: &store, kid, document })
 }
 
-fn document_of(attempt: &Attempt) -> Result<BasketSummary, Failure> {
-    Ok(peek::<BasketSummary>(&attempt.jws).or_defect("recorded basket")?.1)
+/// The recorded basket, and the key that it was signed with.
+fn document_of(attempt: &Attempt) -> Result<(KeyId, BasketSummary), Failure> {
+    peek::<BasketSummary>(&attempt.jws).or_defect("recorded basket")
 }
 
 /// One attempt with everything that it is judged by.
@@ -207,6 +212,8 @@ pub(super) struct Case<'a> {
     pub trip: &'a Trip,
     pub device: &'a Device,
     pub store: &'a StoreRow,
+    /// The consent key that the basket is signed with.
+    pub kid: &'a KeyId,
     pub document: &'a BasketSummary,
 }
 
@@ -290,9 +297,12 @@ impl Case<'_> {
         let in_force = |h: &&Hold| {
             h.state == HoldState::Placed && !h.releasing && h.expires_at.is_none_or(|end| self.ctx.now < end)
         };
-        let hold = all.iter().rfind(in_force);
         let available = self.available()?;
         let stored_value = available.min(total.minor);
+        let hold = match all.iter().rfind(in_force) {
+            Some(hold) if stored_value == total.minor || self.captures(hold)? => Some(hold),
+            _ => None,
+        };
         let cover = available.saturating_add(hold.map_or(0, |h| h.amount.minor));
         if cover < total.minor {
             return Ok(match all.iter().any(|h| h.state == HoldState::Accepted) {
@@ -306,6 +316,13 @@ impl Case<'_> {
         }
     }
 
+    /// Whether the bank will debit a placed hold on the strength of this basket: the user has confirmed to the bank the key that the hold was
+    /// asked for with, and perhaps not the one that a rotation has put in its place since.
+    fn captures(&self, hold: &Hold) -> Result<bool, Failure> {
+        let (jws, ..) = holds::record(self.tx, &hold.hold)?.or_defect("hold request")?;
+        Ok(peek::<HoldRequest>(&jws).or_defect("recorded hold request")?.0 == *self.kid)
+    }
+
     /// Stored value that is not reserved, in the currency of the basket (A22).
     fn available(&self) -> Result<i64, Failure> {
         let Some(account) = self.device.account else { return Ok(0) };
@@ -317,8 +334,16 @@ impl Case<'_> {
     fn limits(&self) -> Result<Option<Finding>, Failure> {
         let (total, limits) = (self.document.total, limits(self.ctx, self.device));
         let purchase = limits.purchase_minor(total.currency);
-        if total.minor > purchase {
-            let detail = format!("a purchase can be at most {}", total.currency.minor(purchase));
+        let owed = orders::owed(self.tx, self.device.user, total.currency)?;
+        if total.minor.saturating_add(owed) > purchase {
+            let detail = match owed {
+                0 => format!("a purchase can be at most {}", total.currency.minor(purchase)),
+                _ => format!(
+                    "a purchase and the {} that earlier ones left owing can be at most {}",
+                    total.currency.minor(owed),
+                    total.currency.minor(purchase)
+                ),
+            };
             return Ok(Some(rejected(ReasonCode::AmountLimit, detail)));
         }
         let day = business_date(self.ctx.now, &self.store.info.time_zone)?;

@@ -218,7 +218,7 @@ pub(super) fn answered(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
 }
 
 /// A newly placed hold takes the place of the earlier ones: one that shares its entry at the bank is replaced at once,
-/// another one when it has been released.
+/// another one when it has been released, which is for the debit to order once a basket is accepted: it may be capturing it.
 fn supersede(tx: &Tx<'_>, ctx: &Ctx, trip: &Trip, placed: &Hold) -> Result<(), Failure> {
     for earlier in holds::of_trip(tx, &trip.trip)?.iter().filter(|h| h.number < placed.number) {
         let shared = earlier.entry.is_some() && earlier.entry == placed.entry;
@@ -227,7 +227,7 @@ fn supersede(tx: &Tx<'_>, ctx: &Ctx, trip: &Trip, placed: &Hold) -> Result<(), F
                 holds::resolve(tx, &earlier.hold, HoldState::Replaced)?;
                 tell_hold(tx, ctx, &Hold { state: HoldState::Replaced, ..earlier.clone() }, None)?;
             }
-            HoldState::Placed if !earlier.releasing => order_release(tx, ctx, earlier)?,
+            HoldState::Placed if !earlier.releasing && trip.state == TripState::Open => order_release(tx, ctx, earlier)?,
             HoldState::Captured | HoldState::Released | HoldState::Expired if shared => {
                 // The entry was used or freed while it was being raised: so is the raised hold.
                 holds::resolve(tx, &placed.hold, earlier.state)?;

@@ -148,16 +148,21 @@ fn apply(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense, payment: &payments::Payment, d
 pub(super) fn refunded(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Result<(), Failure> {
     let original = call.original.as_deref().or_defect("original of a refund")?;
     let open = statement::suspense(tx, original)?.or_defect("suspense of a refund")?;
-    let BankOutcome::Approved { .. } = outcome else {
-        // It stays in suspense, where the operator finds it.
-        statement::set_suspense(tx, open.suspense, SuspenseState::Open)?;
-        return Ok(());
+    let given = match outcome {
+        BankOutcome::Approved { amount, .. } => amount.minor.clamp(0, open.amount.minor),
+        BankOutcome::Declined { .. } => 0,
     };
-    statement::set_suspense(tx, open.suspense, SuspenseState::Refunded)?;
+    // What the bank does not take back stays in suspense, where the operator finds it.
+    match open.amount.minor - given {
+        0 => statement::set_suspense(tx, open.suspense, SuspenseState::Refunded)?,
+        rest => statement::keep_in_suspense(tx, open.suspense, rest)?,
+    }
+    if given == 0 {
+        return Ok(());
+    }
     let suspense = ledger::account(tx, "suspense", open.amount.currency, Some(0))?;
     let bank = clearing(tx, open.amount.currency)?;
-    let postings = [(suspense, -open.amount.minor), (bank, open.amount.minor)];
-    post(tx, ctx, "refund", &call.reference, &call.subject, &postings)
+    post(tx, ctx, "refund", &call.reference, &call.subject, &[(suspense, -given), (bank, given)])
 }
 
 fn post(

@@ -4,7 +4,7 @@ use super::read::{count, counted, money, optional_time, time, words};
 use super::{StoreError, Tx};
 use rusqlite::Row;
 use walkpay::protocol::order::OrderStatus;
-use walkpay::{Money, ServiceNumber, SlipNumber, Timestamp};
+use walkpay::{Currency, Money, ServiceNumber, SlipNumber, Timestamp};
 
 words! {
     /// Where an order stands.
@@ -161,6 +161,13 @@ pub struct NewOrder<'a> {
     pub store: Option<i64>,
     /// When it is handed in.
     pub made_at: Timestamp,
+}
+
+/// What somebody owes for goods that have left, in one currency.
+pub fn owed(tx: &Tx<'_>, payer: i64, currency: Currency) -> Result<i64, StoreError> {
+    let sql = "SELECT ifnull(sum(due), 0) FROM orders
+               WHERE payer = ?1 AND state IN ('payable', 'in_payment') AND store IS NOT NULL AND currency = ?2";
+    Ok(tx.first(sql, (payer, currency.code()), |r| r.get(0))?.unwrap_or(0))
 }
 
 /// Adds an order; its number.

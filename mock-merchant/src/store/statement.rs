@@ -131,3 +131,9 @@ pub fn set_suspense(tx: &Tx<'_>, suspense: i64, state: SuspenseState) -> Result<
     tx.execute("UPDATE suspense SET state = ?2 WHERE suspense = ?1", (suspense, state))?;
     Ok(())
 }
+
+/// Keeps what is left of unexplained money: nothing has been decided about it.
+pub fn keep_in_suspense(tx: &Tx<'_>, suspense: i64, rest: i64) -> Result<(), StoreError> {
+    tx.execute("UPDATE suspense SET state = 'open', minor = ?2 WHERE suspense = ?1", (suspense, rest))?;
+    Ok(())
+}

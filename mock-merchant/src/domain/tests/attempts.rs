@@ -237,6 +237,24 @@ fn limits_of_new_devices_and_days() {
 }
 
 #[test]
+fn what_earlier_purchases_left_owing_lowers_the_limit() {
+    let limits = Limits { purchase: 10, day: 100, count: 10 };
+    let mut w = World::with(Config { new_device_limits: limits, ..Config::default() });
+    let mut d = w.device();
+    let mut unpaid = w.trip();
+    w.hold(&mut d, &mut unpaid, 800);
+    w.work();
+    w.bank.script("c", &[Script::Decline("insufficient_funds")]);
+    assert_eq!(w.colas(&mut d, &mut unpaid, 8), Some(Verdict::Accepted));
+    w.work();
+    assert_eq!(w.report(&unpaid).order.as_deref(), Some("payable"));
+    w.top_up(10_000);
+    assert_eq!(w.colas(&mut d, &mut w.trip(), 3), Some(Verdict::Rejected));
+    assert_eq!(last_reasons(&w, &d), [ReasonCode::AmountLimit]);
+    assert_eq!(w.colas(&mut d, &mut w.trip(), 2), Some(Verdict::Accepted));
+}
+
+#[test]
 fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
     let mut w = World::with(Config { spot_check_per_mille: 1_000, ..Config::default() });
     w.top_up(5_000);
@@ -319,6 +337,26 @@ fn staff_can_refuse_and_their_acceptance_does_not_replace_cover() {
     assert_eq!(decide(&w, &trip, true), Answer::Decided { verdict: Verdict::InsufficientCover });
     w.work();
     assert_eq!(w.report(&trip).state, "open");
+}
+
+#[test]
+fn staffs_acceptance_outlasts_the_wait_for_the_bank() {
+    let mut w = World::new();
+    w.top_up(700);
+    let mut d = w.device();
+    let mut trip = w.trip();
+    assert_eq!(w.submit(&mut d, &mut trip, &[(WINE, 1)]), Some(Verdict::CheckRequired));
+    assert_eq!(w.colas(&mut d, &mut w.trip(), 1), Some(Verdict::Accepted), "stored value goes elsewhere meanwhile");
+    w.hold(&mut d, &mut trip, 100);
+    let Answer::Checks(checks) = w.read(&Caller::Operator, Query::Checks { store_id: store_id() }).unwrap() else {
+        panic!()
+    };
+    let basket_sha256 = checks[0].basket_sha256.clone();
+    let decision = Decision { trip_id: trip.id, attempt: 1, basket_sha256, accept: true };
+    w.run(&Caller::Operator, Command::Decide(decision)).unwrap();
+    assert_eq!(w.verdict(&d, &trip), Some(Verdict::CheckRequired), "the bank has not answered");
+    w.work();
+    assert_eq!(w.verdict(&d, &trip), Some(Verdict::Accepted));
 }
 
 #[test]

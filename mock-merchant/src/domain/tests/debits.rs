@@ -139,6 +139,25 @@ fn a_late_success_that_nothing_is_due_for_is_refunded() {
 }
 
 #[test]
+fn what_the_bank_takes_back_of_a_late_success_is_posted_and_the_rest_stays_in_suspense() {
+    for (script, kept) in [(Script::Approve(200), 300), (Script::Decline("limit"), 500)] {
+        let mut w = World::new();
+        let (_, trip) = accepted(&mut w);
+        w.bank.script("c", &[Script::Decline("hold_expired")]);
+        w.work();
+        w.bank.script("f", std::slice::from_ref(&script));
+        w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
+        w.work_for(HOUR);
+        let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?));
+        let open: (String, i64) = w.conn.query_row("SELECT state, minor FROM suspense", [], row).unwrap();
+        assert_eq!(open, ("open".to_owned(), kept), "{script:?}");
+        let sql = "SELECT balance FROM accounts WHERE name = 'suspense'";
+        assert_eq!(w.conn.query_row(sql, [], |r| r.get(0)), Ok(kept), "{script:?}");
+        w.check_quiet();
+    }
+}
+
+#[test]
 fn a_late_success_of_a_trip_that_nobody_knows_is_refunded() {
     let mut w = World::new();
     let trip = w.trip();

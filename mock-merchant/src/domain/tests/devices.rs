@@ -151,6 +151,29 @@ fn rotated_keys_sign_from_then_on_and_old_ones_only_what_was_numbered_before() {
 }
 
 #[test]
+fn a_hold_that_another_key_asked_for_covers_nothing() {
+    let mut w = World::new();
+    let mut d = w.device();
+    let (mut trip, mut before) = (w.trip(), w.trip());
+    w.hold(&mut d, &mut trip, 500);
+    w.hold(&mut d, &mut before, 200);
+    w.work();
+    let (waiting, lines) = w.basket(&mut d, &mut before, &[(COLA, 2)]);
+    let (mut new, request) = rotation(&w, &mut d);
+    w.run(&d.caller(), Command::RotateKeys { device_id: d.id, request }).unwrap();
+    assert_eq!(w.colas(&mut new, &mut trip, 5), Some(Verdict::InsufficientCover), "the bank knows the old key only");
+    assert_eq!(w.validations(&new).pop().unwrap().shortfall, Some(eur(500)));
+    w.hold(&mut new, &mut trip, 501);
+    w.work();
+    assert_eq!(w.colas(&mut new, &mut trip, 5), Some(Verdict::Accepted), "the bank has taken the new one");
+    w.put_basket(&d, &waiting, &lines).unwrap();
+    assert_eq!(w.verdict(&d, &before), Some(Verdict::Accepted), "signed before, like its hold");
+    w.work();
+    assert_eq!((w.bank.taken(trip.id), w.bank.taken(before.id)), (500, 200));
+    w.check_quiet();
+}
+
+#[test]
 fn a_request_key_that_was_replaced_neither_sees_nor_locks_orders() {
     let mut w = World::new();
     let mut d = w.device();

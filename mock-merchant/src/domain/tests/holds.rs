@@ -78,6 +78,25 @@ fn raised_without_top_up_by_a_new_hold_before_the_old_one_is_released() {
 }
 
 #[test]
+fn a_hold_that_is_being_captured_is_not_released_for_a_later_one() {
+    let mut w = World::new();
+    let mut d = w.device();
+    let mut trip = w.trip();
+    w.bank.script("u2", &[Script::Decline("top_up_unsupported")]);
+    w.hold(&mut d, &mut trip, 500);
+    w.work();
+    w.hold(&mut d, &mut trip, 900);
+    assert!(w.step(), "the raise is refused, and the second hold on its way");
+    assert_eq!(w.colas(&mut d, &mut trip, 5), Some(Verdict::Accepted), "covered by the first");
+    w.work();
+    let endings: Vec<&str> = w.bank.requests.iter().map(|r| r.split_once('.').unwrap().1).collect();
+    assert_eq!(endings, ["h1", "u2", "h2", "c", "r2"]);
+    assert_eq!(w.bank.taken(trip.id), 500);
+    assert!(statuses(&w, &d).contains(&(500, Captured)) && statuses(&w, &d).contains(&(900, Released)));
+    w.check_quiet();
+}
+
+#[test]
 fn released_when_the_trip_is_cancelled_and_the_trip_stays_closed() {
     let mut w = World::new();
     let mut d = w.device();
