@@ -20,7 +20,7 @@ pub(super) struct Accepted {
 
 /// Does everything that makes an attempt accepted, but for the attempt's own row and event.
 pub(super) fn accept(case: &Case<'_>, stored_value: i64, hold: Option<&Hold>) -> Result<Accepted, Failure> {
-    let Case { tx, ctx, trip, device, store, document } = *case;
+    let Case { tx, ctx, trip, device, store, document, .. } = *case;
     trips::accept(tx, &trip.trip, document.attempt)?;
     users::count_purchase(tx, device.user, &business_date(ctx.now, &store.info.time_zone)?, document.total)?;
     if let Some(account) = device.account.filter(|_| stored_value > 0) {
