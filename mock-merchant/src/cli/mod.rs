@@ -9,6 +9,7 @@ mod serve;
 mod service;
 mod staff;
 mod store;
+mod suspense;
 mod user;
 
 use crate::domain::Answer;
@@ -99,6 +100,9 @@ enum Command {
     /// Service orders: money back.
     #[command(subcommand)]
     Order(order::Order),
+    /// Money that nothing explains: what there is, and what becomes of it.
+    #[command(subcommand)]
+    Suspense(suspense::Suspense),
     /// What was ordered and paid: lists, totals, files, the daily comparison with channels and bank.
     #[command(subcommand)]
     Query(query::Query),
@@ -211,6 +215,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Keys(keys) => keys.run(common)?,
         Command::Pass(pass) => pass.run(common)?,
         Command::Order(order) => order.run(common)?,
+        Command::Suspense(suspense) => suspense.run(common)?,
         Command::Query(query) => return query.run(common),
         Command::Trip { trip } => staff::trip(common, trip)?,
         Command::Check => return store::check(common),

@@ -1,7 +1,7 @@
 //! What the operator does.
 
 use super::tell::{sign, tell};
-use super::{AdminCommand, Answer, Ctx, catalogue, users};
+use super::{AdminCommand, Answer, Ctx, catalogue, suspense, users};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::{Device, DeviceState};
 use crate::store::users::UserState;
@@ -57,6 +57,8 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
         },
         AdminCommand::NewStaffToken { store_id, staff_id, hours } => staff_token(tx, ctx, &store_id, &staff_id, hours),
         AdminCommand::NewGateKey(group) => gate_key(tx, ctx, &group),
+        AdminCommand::ReturnSuspense(id) => suspense::return_it(tx, ctx, id),
+        AdminCommand::SettleSuspense { suspense: id, note } => suspense::settle(tx, ctx, id, &note),
         AdminCommand::Source(command) => super::service::administer(tx, ctx, command).map(Answer::Told),
     }
 }

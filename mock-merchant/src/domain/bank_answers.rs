@@ -1,13 +1,33 @@
 //! The bank's definite answers, each carried to the rule that asked.
 
-use super::{Ctx, debit, holds, paying, statement};
+use super::{Ctx, debit, holds, paying, statement, suspense};
 use crate::bank::port::BankOutcome;
 use crate::failure::Failure;
 use crate::store::Tx;
 use crate::store::calls::{self, BankCall, CallKind, CallState};
 
+/// Whether an answer is one to this call: an approval in another currency says nothing about it.
+pub(crate) fn fits(call: &BankCall, outcome: &BankOutcome) -> bool {
+    match outcome {
+        BankOutcome::Approved { amount, .. } => amount.currency == call.amount.currency,
+        BankOutcome::Declined { .. } => true,
+    }
+}
+
+/// An approval counts for at most what was asked. What the bank moves beyond that its statement shows, and no call explains.
+fn within(call: &BankCall, outcome: &BankOutcome) -> BankOutcome {
+    match outcome {
+        BankOutcome::Approved { amount, expires_at } => BankOutcome::Approved {
+            amount: amount.currency.minor(amount.minor.clamp(0, call.amount.minor.max(0))),
+            expires_at: *expires_at,
+        },
+        declined => declined.clone(),
+    }
+}
+
 /// Keeps a definite answer and does what follows from it, once.
 pub(crate) fn take(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Result<(), Failure> {
+    let outcome = &within(call, outcome);
     match outcome {
         BankOutcome::Approved { amount, .. } => {
             calls::settle(tx, call.call, CallState::Approved, Some(amount.minor), None)?;
@@ -31,6 +51,6 @@ fn of_trip(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Re
         CallKind::Capture => debit::captured(tx, ctx, call, outcome),
         CallKind::Debit => debit::debited(tx, ctx, call, outcome),
         CallKind::Reverse => debit::reversed(tx, ctx, call, outcome),
-        CallKind::Refund => statement::refunded(tx, ctx, call, outcome),
+        CallKind::Refund => suspense::refunded(tx, ctx, call, outcome),
     }
 }

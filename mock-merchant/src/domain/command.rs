@@ -207,6 +207,15 @@ pub enum AdminCommand {
     },
     /// → [`Answer::GateKey`].
     NewGateKey(GateGroup),
+    /// Gives money in suspense back: to the bank, or to its payer's stored value → [`Answer::Done`].
+    ReturnSuspense(i64),
+    /// Closes money in suspense that was settled by other means → [`Answer::Done`].
+    SettleSuspense {
+        /// Which, by its number.
+        suspense: i64,
+        /// By which means; 1 to 200 characters, nothing personal.
+        note: String,
+    },
     /// Of a service system → [`Answer::Told`].
     Source(SourceAdmin),
 }
@@ -304,6 +313,8 @@ pub enum Query {
     Payer(PayerQuery),
     /// The refunds of an order, by staff of the store, the order's source or the operator → [`Answer::Refunds`].
     Refunds(ServiceNumber),
+    /// Money that nothing explains, by the operator → [`Answer::Suspense`].
+    Suspense,
 }
 
 /// What comes back.
@@ -391,6 +402,8 @@ pub enum Answer {
     Payer(PayerAnswer),
     /// Refunds of an order, the newest last.
     Refunds(Vec<RefundView>),
+    /// What has not come to its end, the oldest first; at most 1,000.
+    Suspense(Vec<SuspenseRow>),
 }
 
 /// An attempt that staff must look at.
@@ -410,6 +423,25 @@ pub struct Check {
     pub recorded_at: Timestamp,
     /// The lines, as the shopper signed them.
     pub lines: serde_json::Value,
+}
+
+/// Money that nothing explains, as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuspenseRow {
+    /// Its number.
+    pub suspense: i64,
+    /// `late`: the bank took it; `refund`: it could not be given back; `taken_back`: the bank took it back (negative).
+    pub kind: String,
+    /// `open` or `refunding`.
+    pub state: String,
+    /// How much.
+    pub amount: Money,
+    /// The bank's reference of what came, or that of the refund's leg.
+    pub reference: String,
+    /// How often the bank was asked to take it back.
+    pub tries: u32,
+    /// When it was found.
+    pub found_at: Timestamp,
 }
 
 /// A device as the operator sees it.

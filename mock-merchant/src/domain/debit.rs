@@ -2,7 +2,7 @@
 
 use super::attempts::business_date;
 use super::tell::{sign, tell};
-use super::{Ctx, holds, service, statement};
+use super::{Ctx, holds, service, suspense};
 use crate::bank::port::BankOutcome;
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
@@ -160,7 +160,7 @@ pub(super) fn reversed(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
     };
     match kept {
         // The bank keeps what it should have given back: it pays what is due, or is asked for again.
-        1.. => statement::found(tx, ctx, &call.subject, original, payment.total.currency.minor(kept)),
+        1.. => suspense::found(tx, ctx, &call.subject, original, 0, payment.total.currency.minor(kept)),
         _ => Ok(()),
     }
 }

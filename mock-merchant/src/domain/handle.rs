@@ -3,7 +3,7 @@
 use super::service::{ServiceAnswer, ServiceCommand, SourceCaller};
 use super::{
     Answer, Caller, Command, Ctx, Query, admin, attempts, catalogue, enrolment, gates, holds, paying, service, staff,
-    trips, users,
+    suspense, trips, users,
 };
 use crate::failure::{Failure, refuse};
 use crate::store::{Tx, devices, events, stores};
@@ -125,6 +125,10 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
         Query::Service(query) => service::answer(tx, source(caller)?, query).map(Answer::Service),
         Query::Stores => Ok(Answer::Stores(stores::all(tx)?.into_iter().map(|s| s.info).collect())),
         Query::Payer(query) => paying::read(tx, caller, &query),
+        Query::Suspense => {
+            operator(caller)?;
+            Ok(Answer::Suspense(suspense::list(tx)?))
+        }
         Query::Refunds(number) => Ok(Answer::Refunds(paying::refunds_of(tx, caller, number)?)),
         Query::Trip(trip_id) => {
             operator(caller)?;

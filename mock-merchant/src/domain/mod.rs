@@ -24,6 +24,7 @@ pub mod reconciliation;
 pub mod service;
 mod staff;
 mod statement;
+mod suspense;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ mod trips;
 mod users;
 
 pub use admin::gate_of_key;
-pub(crate) use bank_answers::take as take_bank_answer;
+pub(crate) use bank_answers::{fits as answers_bank_call, take as take_bank_answer};
 pub use command::*;
 pub use config::{Config, Limits, Mutation};
 pub use context::{Core, Ctx, Random};

@@ -86,7 +86,7 @@ pub struct Difference {
 pub enum DifferenceKind {
     /// A receipt counts as applied, and its postings come to another amount.
     Misapplied,
-    /// A receipt is in suspense or on its way back.
+    /// A receipt is in suspense or on its way back, or what was to be given back could not be.
     InSuspense,
     /// Posted as paid through a channel that has no receipt for it.
     NotReceived,
@@ -233,9 +233,13 @@ mod tests {
         entry(&w, 9, "b9", 12, "waiting");
         entry(&w, 10, "b10", 13, "explained");
         use DifferenceKind::*;
+        let sql = "INSERT INTO suspense (merchant, kind, subject, reference, entry, currency, minor, state, found_at)
+                   VALUES (1, 'refund', zeroblob(16), 'r1.rest', 0, 'EUR', 9, 'open', ?1)";
+        w.conn.execute(sql, [MIDNIGHT]).unwrap();
         let expected = [
             (Misapplied, "t5"),
             (InSuspense, "t4"),
+            (InSuspense, "r1.rest"),
             (NotReceived, "a6"),
             (NotBooked, "b7"),
             (NotBooked, "b8"),

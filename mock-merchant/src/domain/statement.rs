@@ -1,19 +1,12 @@
 //! The bank's statement: every entry is explained by a call, or its money goes to suspense and is applied or given back.
 
-use super::attempts::business_date;
-use super::debit::{account_of, clearing, tell_result};
-use super::{Ctx, Mutation, paying};
-use crate::bank::port::{BankOutcome, StatementEntry, Subject};
+use super::{Ctx, Mutation, suspense};
+use crate::bank::port::{StatementEntry, Subject};
 use crate::failure::{Failure, OrDefect};
-use crate::store::calls::{self, BankCall, CallKind, CallState, NewCall};
-use crate::store::ledger::{self, Transfer};
-use crate::store::orders::{self, OrderState};
-use crate::store::payments;
-use crate::store::pays;
-use crate::store::statement::{self, EntryState, Suspense, SuspenseState};
-use crate::store::{Tx, stores, trips};
+use crate::store::Tx;
+use crate::store::calls::{self, BankCall, CallKind, CallState};
+use crate::store::statement::{self, EntryState};
 use walkpay::Money;
-use walkpay::protocol::document::DebitStatus;
 
 /// Takes in entries after the cursor, in order.
 pub(super) fn read_in(tx: &Tx<'_>, ctx: &Ctx, entries: &[StatementEntry]) -> Result<(), Failure> {
@@ -42,7 +35,8 @@ pub(super) fn settled(tx: &Tx<'_>, ctx: &Ctx, reference: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// An approved call explains as much as it was approved for. What is taken beyond that is a late success.
+/// An approved call explains as much as it was approved for, in however many entries, and the way that it was to move. What is taken beyond
+/// that is a late success; what goes back beyond it the bank has taken back of its own accord.
 fn explain(
     tx: &Tx<'_>,
     ctx: &Ctx,
@@ -63,131 +57,15 @@ fn explain(
         }
         _ => 0,
     };
-    let beyond = amount.minor - expected;
-    if beyond > 0 && ctx.config.mutation != Some(Mutation::DroppedLateSuccess) {
+    let (taken, given_back) = statement::others(tx, reference, amount.currency, seq)?;
+    let explained = match expected {
+        1.. => amount.minor.clamp(0, (expected - taken).max(0)),
+        _ => amount.minor.clamp((expected - given_back).min(0), 0),
+    };
+    let beyond = amount.minor - explained;
+    if beyond != 0 && ctx.config.mutation != Some(Mutation::DroppedLateSuccess) {
         statement::set(tx, seq, EntryState::Suspense)?;
-        return found(tx, ctx, subject, reference, amount.currency.minor(beyond));
+        return suspense::found(tx, ctx, subject, reference, seq, amount.currency.minor(beyond));
     }
-    Ok(())
-}
-
-/// Money that no intent explains: it is posted to suspense, then applied to the slip that it is for, or
-/// to the trip's order if that is payable for at least as much and on no slip; else given back.
-pub(super) fn found(tx: &Tx<'_>, ctx: &Ctx, subject: &Subject, reference: &str, amount: Money) -> Result<(), Failure> {
-    if !statement::add_suspense(tx, subject, reference, amount, ctx.now)? {
-        return Ok(());
-    }
-    let suspense = ledger::account(tx, "suspense", amount.currency, Some(0))?;
-    let bank = clearing(tx, amount.currency)?;
-    let postings = [(bank, -amount.minor), (suspense, amount.minor)];
-    post(tx, ctx, "late_success", &format!("{reference}.late"), subject, &postings)?;
-    if let Some(open) = statement::suspense(tx, reference)? {
-        resolve(tx, ctx, &open)?;
-    }
-    Ok(())
-}
-
-fn resolve(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
-    let currency = open.amount.currency;
-    if let Ok(payment_id) = open.subject.payment()
-        && let Some(pay) = pays::find(tx, &payment_id)?
-        && pay.amount == open.amount
-        && paying::settle(tx, ctx, &pay, ledger::account(tx, "suspense", currency, Some(0))?)?
-    {
-        return Ok(statement::set_suspense(tx, open.suspense, SuspenseState::Applied)?);
-    }
-    let payment = open.subject.trip().ok().map(|trip| payments::of_trip(tx, &trip)).transpose()?.flatten();
-    if let Some(payment) = payment
-        && payment.total.currency == open.amount.currency
-    {
-        let order = orders::get(tx, payment.number)?;
-        if order.state == OrderState::Payable && order.slip.is_none() && order.due >= open.amount.minor {
-            return apply(tx, ctx, open, &payment, order.due);
-        }
-    }
-    statement::set_suspense(tx, open.suspense, SuspenseState::Refunding)?;
-    let refunds = statement::refunds(tx, &open.subject)?;
-    let reference = match refunds {
-        0 | 1 => format!("{}.f", open.subject),
-        n => format!("{}.f{n}", open.subject),
-    };
-    let call = NewCall {
-        reference: &reference,
-        subject: open.subject,
-        pay: None,
-        refund: None,
-        kind: CallKind::Refund,
-        hold: None,
-        original: Some(&open.reference),
-        account: None,
-        amount: open.amount,
-    };
-    calls::order(tx, &call, ctx.now)?;
-    Ok(())
-}
-
-fn apply(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense, payment: &payments::Payment, due: i64) -> Result<(), Failure> {
-    let trip = trips::get(tx, &payment.trip)?;
-    let store = stores::get(tx, trip.store.or_defect("store of an accepted trip")?)?;
-    let currency = open.amount.currency;
-    let suspense = ledger::account(tx, "suspense", currency, Some(0))?;
-    let receivable = account_of(tx, "receivable", &store, currency)?;
-    let postings = [(suspense, -open.amount.minor), (receivable, open.amount.minor)];
-    post(tx, ctx, "apply_late", &format!("{}.applied", open.reference), &open.subject, &postings)?;
-    statement::set_suspense(tx, open.suspense, SuspenseState::Applied)?;
-    let date = business_date(ctx.now, &store.info.time_zone)?;
-    payments::settle_late(tx, payment.payment, &open.reference, open.amount.minor, &date, ctx.now)?;
-    let rest = due - open.amount.minor;
-    let state = if rest == 0 { OrderState::Paid } else { OrderState::Payable };
-    orders::set(tx, payment.number, state, rest, None)?;
-    let status = if rest == 0 { DebitStatus::Settled } else { DebitStatus::Unpaid };
-    tell_result(tx, ctx, payment, status, rest)
-}
-
-/// The bank's definite answer to giving a late success back.
-pub(super) fn refunded(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOutcome) -> Result<(), Failure> {
-    let original = call.original.as_deref().or_defect("original of a refund")?;
-    let open = statement::suspense(tx, original)?.or_defect("suspense of a refund")?;
-    let given = match outcome {
-        BankOutcome::Approved { amount, .. } => amount.minor.clamp(0, open.amount.minor),
-        BankOutcome::Declined { .. } => 0,
-    };
-    // What the bank does not take back stays in suspense, where the operator finds it.
-    match open.amount.minor - given {
-        0 => statement::set_suspense(tx, open.suspense, SuspenseState::Refunded)?,
-        rest => statement::keep_in_suspense(tx, open.suspense, rest)?,
-    }
-    if given == 0 {
-        return Ok(());
-    }
-    let suspense = ledger::account(tx, "suspense", open.amount.currency, Some(0))?;
-    let bank = clearing(tx, open.amount.currency)?;
-    post(tx, ctx, "refund", &call.reference, &call.subject, &[(suspense, -given), (bank, given)])
-}
-
-fn post(
-    tx: &Tx<'_>,
-    ctx: &Ctx,
-    kind: &str,
-    reference: &str,
-    subject: &Subject,
-    postings: &[(i64, i64)],
-) -> Result<(), Failure> {
-    let trip = subject.trip().ok().map(|trip| trips::find(tx, &trip)).transpose()?.flatten();
-    let store = trip.as_ref().and_then(|t| t.store);
-    let time_zone = store.map(|s| stores::get(tx, s)).transpose()?.map_or("UTC".to_owned(), |s| s.info.time_zone);
-    ledger::post(
-        tx,
-        &Transfer {
-            kind,
-            reference,
-            store,
-            trip: trip.map(|t| t.trip),
-            business_date: &business_date(ctx.now, &time_zone)?,
-            receipt: None,
-            at: ctx.now,
-        },
-        postings,
-    )?;
     Ok(())
 }

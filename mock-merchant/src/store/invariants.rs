@@ -166,7 +166,16 @@ const ALWAYS: &[(&str, &str)] = &[
         "what the statement shows is what a call was approved for, or is in suspense",
         "SELECT e.reference || ': ' || e.minor FROM statement_entries e WHERE e.state = 'explained'
          AND NOT EXISTS (SELECT 1 FROM bank_calls c WHERE c.reference = e.reference AND c.state = 'approved'
-           AND e.minor = CASE WHEN c.kind IN ('reverse', 'refund') THEN -c.approved ELSE c.approved END)",
+           AND (e.minor < 0) = (c.kind IN ('reverse', 'refund')) AND c.approved >= (SELECT abs(sum(x.minor))
+             FROM statement_entries x WHERE x.reference = e.reference AND x.state = 'explained'))",
+    ),
+    (
+        "what is in suspense is what was found and has not come to its end",
+        "SELECT currency || ': ' || sum(posted) || ' by the ledger, ' || sum(found) || ' found' FROM
+           (SELECT currency, balance AS posted, 0 AS found FROM accounts WHERE name IN ('suspense', 'taken_back')
+            UNION ALL SELECT currency, 0, minor FROM suspense WHERE state IN ('open', 'refunding')
+            UNION ALL SELECT currency, 0, minor FROM channel_receipts WHERE state IN ('suspense', 'refunding'))
+         GROUP BY currency HAVING sum(posted) <> sum(found)",
     ),
     (
         "receipt numbers of a store are given once",
@@ -188,6 +197,17 @@ const AT_QUIESCENCE: &[(&str, &str)] = &[
         "every attempt has a verdict",
         "SELECT hex(a.trip) || '/' || a.attempt FROM attempts a JOIN trips t USING (trip)
          WHERE a.state = 'waiting' OR (a.state = 'check' AND t.state <> 'open')",
+    ),
+    (
+        // What was approved and is not on the statement yet will be.
+        "the ledger has of the bank what its statement shows",
+        "SELECT currency || ': ' || sum(posted) || ' by the ledger, ' || sum(booked) || ' by the statement' FROM
+           (SELECT currency, -balance AS posted, 0 AS booked FROM accounts WHERE name = 'bank'
+            UNION ALL SELECT currency, 0, minor FROM statement_entries
+            UNION ALL SELECT currency, 0, CASE WHEN kind IN ('reverse', 'refund') THEN -approved ELSE approved END FROM bank_calls c
+              WHERE state = 'approved' AND kind IN ('capture', 'debit', 'reverse', 'refund')
+              AND NOT EXISTS (SELECT 1 FROM statement_entries e WHERE e.reference = c.reference))
+         GROUP BY currency HAVING sum(posted) <> sum(booked)",
     ),
     ("every entry of the statement is explained", "SELECT reference FROM statement_entries WHERE state = 'waiting'"),
     (

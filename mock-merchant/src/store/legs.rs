@@ -1,5 +1,6 @@
 //! Legs of orders: what moved for them by slips, and back.
 
+use super::orders::service_number;
 use super::payments::{leg_word, method_of, method_word, state_of};
 use super::read::{counted, money, words};
 use super::{StoreError, Tx};
@@ -263,4 +264,11 @@ pub fn add_refunded(tx: &Tx<'_>, number: ServiceNumber, minor: i64, at: Timestam
                  state = CASE WHEN refunded + ?2 >= total THEN 'refunded' ELSE 'partly_refunded' END WHERE number = ?1";
     tx.execute(sql, (counted(number.number()), minor, at.as_millis()))?;
     Ok(())
+}
+
+/// The order of a refund's leg by its reference, or by that of what was left of it.
+pub fn number_of_refund(tx: &Tx<'_>, reference: &str) -> Result<Option<ServiceNumber>, StoreError> {
+    let whole = reference.strip_suffix(".rest").unwrap_or(reference);
+    let sql = "SELECT number FROM legs WHERE reference = ?1 AND refund IS NOT NULL";
+    tx.first(sql, [whole], |r| r.get(0))?.map(service_number).transpose()
 }

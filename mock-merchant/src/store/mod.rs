@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod slips;
 pub mod sources;
 pub mod statement;
+pub mod suspense;
 pub mod stores;
 pub mod trips;
 mod tx;

@@ -137,7 +137,7 @@ pub fn user_has_open(tx: &Tx<'_>, user: i64) -> Result<bool, StoreError> {
     Ok(tx.first(sql, [user], |_| Ok(()))?.is_some())
 }
 
-/// Notes that the bank paid what it had refused: the leg under the bank's reference has succeeded with this amount.
+/// Notes that the bank paid what it had refused: the leg under the bank's reference has succeeded with this amount, or with so much more.
 pub fn settle_late(
     tx: &Tx<'_>,
     payment: i64,
@@ -146,7 +146,9 @@ pub fn settle_late(
     business_date: &str,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE legs SET state = 'succeeded', minor = ?3, business_date = ?4, posted_at = ?5
+    // What succeeded under the reference before stays paid, and dated as it was.
+    let sql = "UPDATE legs SET state = 'succeeded', minor = CASE state WHEN 'succeeded' THEN minor + ?3 ELSE ?3 END,
+                 business_date = ifnull(business_date, ?4), posted_at = ifnull(posted_at, ?5)
                WHERE payment = ?1 AND reference = ?2";
     if tx.execute(sql, (payment, reference, minor, business_date, at.as_millis()))? == 0 {
         let sql =

@@ -86,10 +86,14 @@ pub fn misapplied(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, 
     tx.all(sql, (day.from.as_millis(), day.to.as_millis(), counted(limit as u64)), gap)
 }
 
-/// Receipts of the day that nothing explains yet: in suspense, or on their way back.
+/// Receipts of the day that nothing explains yet: in suspense, or on their way back; and what was to be given back on the day and could not be.
 pub fn in_suspense(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, StoreError> {
     let sql = "SELECT method, trade, currency, 0, minor FROM channel_receipts
-               WHERE received_at >= ?1 AND received_at < ?2 AND state IN ('suspense', 'refunding') LIMIT ?3";
+               WHERE received_at >= ?1 AND received_at < ?2 AND state IN ('suspense', 'refunding')
+               UNION ALL SELECT ifnull((SELECT l.method FROM legs l WHERE l.refund IS NOT NULL
+                   AND l.reference IN (s.reference, substr(s.reference, 1, length(s.reference) - 5)) LIMIT 1), 'bank'),
+                 s.reference, s.currency, 0, s.minor FROM suspense s
+               WHERE s.kind = 'refund' AND s.state = 'open' AND s.found_at >= ?1 AND s.found_at < ?2 LIMIT ?3";
     tx.all(sql, (day.from.as_millis(), day.to.as_millis(), counted(limit as u64)), gap)
 }
 

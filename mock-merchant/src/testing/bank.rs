@@ -12,6 +12,8 @@ pub enum Script {
     Decline(&'static str),
     /// Approve this much of it.
     Approve(i64),
+    /// Approve it in another currency.
+    ApproveOtherwise,
     /// Carry it out, but give no answer.
     LoseAnswer,
     /// The request does not arrive.
@@ -88,6 +90,10 @@ impl ScriptedBank {
             Some(Script::Decline(reason)) => (BankOutcome::Declined { reason: reason.to_owned() }, 0),
             Some(Script::DeclineButBook) => (BankOutcome::Declined { reason: "insufficient_funds".to_owned() }, all),
             Some(Script::Approve(minor)) => (approved(minor), minor),
+            Some(Script::ApproveOtherwise) => {
+                let amount = walkpay::Currency::parse("USD").unwrap().minor(all);
+                (BankOutcome::Approved { amount, expires_at: None }, 0)
+            }
             _ => (approved(all), all),
         };
         let sign = match &request.operation {

@@ -106,14 +106,17 @@ pub fn settle(tx: &Tx<'_>, ctx: &Ctx, job: &Job, answer: Result<BankAnswer, NoAn
         return Ok(());
     }
     match answer {
-        Ok(BankAnswer::Outcome(outcome) | BankAnswer::Query(BankQueryAnswer::Known { outcome })) => {
+        Ok(BankAnswer::Outcome(outcome) | BankAnswer::Query(BankQueryAnswer::Known { outcome }))
+            if domain::answers_bank_call(&call, &outcome) =>
+        {
             domain::take_bank_answer(tx, ctx, &call, &outcome)
         }
         _ if call.lease != job.lease => Ok(()),
         Ok(BankAnswer::Query(BankQueryAnswer::NeverSeen)) => {
             Ok(calls::put_off(tx, call.call, CallStep::Call, ctx.now)?)
         }
-        Ok(BankAnswer::Statement(_)) | Err(NoAnswer(_)) => {
+        // Nothing, or nothing that answers the question.
+        Ok(_) | Err(NoAnswer(_)) => {
             domain::no_answer(tx, &call)?;
             Ok(calls::put_off(tx, call.call, CallStep::Query, back_off(ctx, call.tries))?)
         }

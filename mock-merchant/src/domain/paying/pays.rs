@@ -6,7 +6,7 @@ use super::{slips as rules, views};
 use crate::bank::port::{BankOutcome, Subject};
 use crate::channel::port::capabilities;
 use crate::domain::documents::{self, Key};
-use crate::domain::{Answer, Caller, Ctx, attempts, statement};
+use crate::domain::{Answer, Caller, Ctx, attempts, suspense};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, CallState, NewCall};
 use crate::store::channel_calls::{self, ChannelKind, NewChannelCall};
@@ -263,7 +263,7 @@ pub(in crate::domain) fn bank_answered(
             if pay.is_live() {
                 close(tx, ctx, &pay, "paid_otherwise")?;
             }
-            statement::found(tx, ctx, &subject, &call.reference, *amount)
+            suspense::found(tx, ctx, &subject, &call.reference, 0, *amount)
         }
         (CallKind::Debit, BankOutcome::Approved { amount, .. }) if amount.minor > 0 => {
             let reverse = NewCall {
@@ -292,7 +292,7 @@ pub(in crate::domain) fn bank_answered(
             };
             let original = call.original.as_deref().or_defect("original of a reversal")?;
             match call.amount.minor - given_back {
-                kept @ 1.. => statement::found(tx, ctx, &subject, original, currency.minor(kept)),
+                kept @ 1.. => suspense::found(tx, ctx, &subject, original, 0, currency.minor(kept)),
                 _ => Ok(()),
             }
         }

@@ -5,6 +5,7 @@ use crate::testing::*;
 use crate::worker;
 use std::time::Duration;
 use walkpay::protocol::document::{DebitStatus, LegState, PaymentMethod, Verdict};
+use walkpay::protocol::problem::ProblemCode;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -133,7 +134,7 @@ fn a_late_success_that_nothing_is_due_for_is_refunded() {
     w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
     w.work_for(HOUR);
     assert_eq!(w.debits(&d).len(), 1);
-    assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.f", trip.id));
+    assert_eq!(w.bank.requests.last().unwrap(), &format!("{}.f.1", trip.id));
     assert_eq!(w.bank.taken(trip.id), 500);
     w.check_quiet();
 }
@@ -145,7 +146,7 @@ fn what_the_bank_takes_back_of_a_late_success_is_posted_and_the_rest_stays_in_su
         let (_, trip) = accepted(&mut w);
         w.bank.script("c", &[Script::Decline("hold_expired")]);
         w.work();
-        w.bank.script("f", std::slice::from_ref(&script));
+        w.bank.script("f.1", std::slice::from_ref(&script));
         w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
         w.work_for(HOUR);
         let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?));
@@ -155,6 +156,111 @@ fn what_the_bank_takes_back_of_a_late_success_is_posted_and_the_rest_stays_in_su
         assert_eq!(w.conn.query_row(sql, [], |r| r.get(0)), Ok(kept), "{script:?}");
         w.check_quiet();
     }
+}
+
+/// Kind, state and amount of everything that was found unexplained.
+fn in_suspense(w: &World) -> Vec<(String, String, i64)> {
+    let mut rows = w.conn.prepare("SELECT kind, state, minor FROM suspense ORDER BY suspense").unwrap();
+    let rows = rows.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn row(kind: &str, state: &str, minor: i64) -> (String, String, i64) {
+    (kind.to_owned(), state.to_owned(), minor)
+}
+
+#[test]
+fn what_the_bank_takes_beyond_what_was_asked_goes_back() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Approve(600)]);
+    w.work_for(HOUR);
+    let result = w.debits(&d).pop().unwrap();
+    assert_eq!((result.status, result.legs[1].amount), (DebitStatus::Debited, eur(500)));
+    assert_eq!((w.bank.taken(trip.id), in_suspense(&w)), (500, vec![row("late", "refunded", 100)]));
+    w.check_quiet();
+}
+
+#[test]
+fn an_approval_in_another_currency_is_no_answer() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::ApproveOtherwise]);
+    w.work_for(HOUR);
+    assert!(w.debits(&d).is_empty());
+    assert_eq!((w.report(&trip).order.as_deref(), w.report(&trip).legs[1].state), (Some("collecting"), LegState::Unknown));
+}
+
+#[test]
+fn a_call_explains_its_amount_once() {
+    let mut w = World::new();
+    let (_, trip) = accepted(&mut w);
+    w.work_for(HOUR);
+    for times in 1..=2 {
+        w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
+        w.work_for(2 * HOUR * 24);
+        assert_eq!((w.bank.taken(trip.id), in_suspense(&w)), (500, vec![row("late", "refunded", 500); times]));
+        w.check_quiet();
+    }
+}
+
+#[test]
+fn what_a_late_success_left_due_another_one_pays() {
+    let mut w = World::new();
+    let (d, trip) = accepted(&mut w);
+    w.bank.script("c", &[Script::Decline("insufficient_funds")]);
+    w.work_for(HOUR);
+    for (minor, status) in [(300, DebitStatus::Unpaid), (200, DebitStatus::Settled)] {
+        w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, minor);
+        w.work_for(2 * HOUR * 24);
+        assert_eq!(w.debits(&d).pop().unwrap().status, status);
+    }
+    assert_eq!(w.bank.taken(trip.id), 500);
+    w.check_quiet();
+}
+
+#[test]
+fn what_the_bank_takes_back_is_owed_by_it_until_it_makes_it_good() {
+    let mut w = World::new();
+    let (_, trip) = accepted(&mut w);
+    w.work_for(HOUR);
+    let reference = format!("{}.c", trip.id);
+    w.bank.book(w.now, &reference, trip.id, -500);
+    w.work_for(2 * HOUR * 24);
+    assert_eq!((in_suspense(&w), w.balance("taken_back")), (vec![row("taken_back", "open", -500)], -500));
+    w.check_quiet();
+    w.bank.book(w.now, &reference, trip.id, 500);
+    w.work_for(2 * HOUR * 24);
+    assert_eq!((in_suspense(&w), w.balance("taken_back")), (vec![row("taken_back", "applied", -500)], 0));
+    assert_eq!(w.bank.taken(trip.id), 500);
+    w.check_quiet();
+}
+
+#[test]
+fn the_operator_gives_back_or_settles_what_is_in_suspense() {
+    use crate::domain::{AdminCommand, Answer, Caller, Command, Query};
+    let mut w = World::new();
+    let trip = w.trip();
+    w.bank.script("f.1", &[Script::Decline("limit")]);
+    w.bank.book(w.now, &format!("{}.c", trip.id), trip.id, 500);
+    w.bank.book(w.now, &format!("{}.d", trip.id), trip.id, -70);
+    w.work_for(HOUR);
+    let Answer::Suspense(listed) = w.read(&Caller::Operator, Query::Suspense).unwrap() else { panic!() };
+    let listed: Vec<_> = listed.iter().map(|s| (s.suspense, s.kind.as_str(), s.amount.minor, s.tries)).collect();
+    assert_eq!(listed, [(1, "late", 500, 1), (2, "taken_back", -70, 0)]);
+    let refused = |w: &World, command| w.refused(&Caller::Operator, Command::Admin(command));
+    assert_eq!(refused(&w, AdminCommand::ReturnSuspense(3)), ProblemCode::NotFound);
+    assert_eq!(refused(&w, AdminCommand::ReturnSuspense(2)), ProblemCode::InvalidValue);
+    w.admin(AdminCommand::ReturnSuspense(1));
+    assert_eq!(refused(&w, AdminCommand::ReturnSuspense(1)), ProblemCode::AlreadyDecided, "on its way");
+    w.work_for(HOUR);
+    assert!(w.bank.requests.contains(&format!("{}.f.1.1", trip.id)), "{:?}", w.bank.requests);
+    let settle = |note: &str| AdminCommand::SettleSuspense { suspense: 2, note: note.to_owned() };
+    assert_eq!(refused(&w, settle("")), ProblemCode::InvalidValue);
+    w.admin(settle("transferred by the bank"));
+    assert_eq!(in_suspense(&w), [row("late", "refunded", 500), row("taken_back", "settled", -70)]);
+    assert_eq!((w.balance("suspense"), w.balance("taken_back"), w.balance("settled")), (0, 0, -70));
+    w.check_quiet();
 }
 
 #[test]
