@@ -227,7 +227,9 @@ fn supersede(tx: &Tx<'_>, ctx: &Ctx, trip: &Trip, placed: &Hold) -> Result<(), F
                 holds::resolve(tx, &earlier.hold, HoldState::Replaced)?;
                 tell_hold(tx, ctx, &Hold { state: HoldState::Replaced, ..earlier.clone() }, None)?;
             }
-            HoldState::Placed if !earlier.releasing && trip.state == TripState::Open => order_release(tx, ctx, earlier)?,
+            HoldState::Placed if !earlier.releasing && trip.state == TripState::Open => {
+                order_release(tx, ctx, earlier)?
+            }
             HoldState::Captured | HoldState::Released | HoldState::Expired if shared => {
                 // The entry was used or freed while it was being raised: so is the raised hold.
                 holds::resolve(tx, &placed.hold, earlier.state)?;

@@ -188,7 +188,8 @@ pub(super) fn settle(tx: &Tx<'_>, ctx: &Ctx, suspense: i64, note: &str) -> Resul
 
 fn open(tx: &Tx<'_>, suspense: i64) -> Result<Suspense, Failure> {
     let found = suspense::find(tx, suspense)?;
-    let open = found.ok_or_else(|| refuse(ProblemCode::NotFound, format!("nothing in suspense has the number {suspense}")))?;
+    let open =
+        found.ok_or_else(|| refuse(ProblemCode::NotFound, format!("nothing in suspense has the number {suspense}")))?;
     match open.state {
         SuspenseState::Open => Ok(open),
         other => Err(refuse(ProblemCode::AlreadyDecided, format!("number {suspense} is {}", other.word()))),

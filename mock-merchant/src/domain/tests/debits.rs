@@ -188,7 +188,10 @@ fn an_approval_in_another_currency_is_no_answer() {
     w.bank.script("c", &[Script::ApproveOtherwise]);
     w.work_for(HOUR);
     assert!(w.debits(&d).is_empty());
-    assert_eq!((w.report(&trip).order.as_deref(), w.report(&trip).legs[1].state), (Some("collecting"), LegState::Unknown));
+    assert_eq!(
+        (w.report(&trip).order.as_deref(), w.report(&trip).legs[1].state),
+        (Some("collecting"), LegState::Unknown)
+    );
 }
 
 #[test]
