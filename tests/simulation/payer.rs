@@ -27,11 +27,11 @@ impl Terminal {
         }
         let Some(slip) = slips.get(rng.random_range(0..slips.len().max(1))) else { return };
         match slip.status() {
-            Some(SlipStatus::Open) if rng.random_range(0..10) == 0 => {
+            Some(SlipStatus::Open) if rng.random_range(0..16) == 0 => {
                 let _ = self.tell(Input::Command(Command::CloseSlip { slip_id: slip.id }), now);
             }
             Some(SlipStatus::Open) => self.begin_payment(slip, now, rng),
-            Some(SlipStatus::Paying) if rng.random_range(0..8) == 0 => {
+            Some(SlipStatus::Paying) if rng.random_range(0..30) == 0 => {
                 let Some(payment_id) = slip.payments.last().map(|p| p.payment_id) else { return };
                 let _ = self.tell(Input::Command(Command::ClosePayment { slip_id: slip.id, payment_id }), now);
             }

@@ -226,11 +226,11 @@ impl World {
             0..34 => self.shopper()?,
             34..62 => {
                 // What an order takes part in goes through many hands.
-                for _ in 0..if self.orders { self.rng.random_range(2..8) } else { 1 } {
+                for _ in 0..if self.orders { self.rng.random_range(4..16) } else { 1 } {
                     self.deliver_next()?;
                 }
             }
-            62..78 if self.orders => (0..OWNERS.len()).for_each(|n| self.send_due(n)),
+            62..78 if self.orders => (0..2 * OWNERS.len()).for_each(|n| self.send_due(n % OWNERS.len())),
             62..78 => {
                 let n = self.any_terminal();
                 self.send_due(n);
@@ -244,8 +244,10 @@ impl World {
             90 => self.restart_merchant()?,
             91 => self.restart_bank()?,
             92 => {
+                // A terminal whose clock was moved back by an hour may do nothing for an hour.
+                let most = if self.orders { 100_000 } else { 4_000_000 };
                 let n = self.any_terminal();
-                self.terminals[n].skew_ms = self.rng.random_range(-4_000_000..4_000_000);
+                self.terminals[n].skew_ms = self.rng.random_range(-most..most);
             }
             93 => self.adversary(),
             94 => self.staff()?,

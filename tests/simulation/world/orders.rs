@@ -30,11 +30,11 @@ impl World {
                 }
                 Ok(())
             }
-            29..34 => {
+            29..36 => {
                 self.pay_at_channel();
                 Ok(())
             }
-            34..38 => {
+            36..38 => {
                 self.arm_channel();
                 Ok(())
             }
@@ -42,7 +42,7 @@ impl World {
             39..42 => self.staff_refunds(),
             _ => {
                 // Sometimes long enough for slips, payments and deadlines to be over.
-                let most = if self.rng.random_range(0..4) == 0 { 4_000_000 } else { 300_000 };
+                let most = if self.rng.random_range(0..8) == 0 { 4_000_000 } else { 300_000 };
                 self.now_ms += self.rng.random_range(1_000..most);
                 Ok(())
             }
