@@ -4,12 +4,15 @@
 //! processes' system calls.
 
 mod books;
+mod desk;
 mod merchant;
+mod payer;
 mod process;
 mod shopper;
 mod trace;
 
 use books::Facts;
+use desk::Desk;
 use libtest_mimic::{Arguments, Failed, Trial};
 use merchant::Merchant;
 use process::{PATIENCE, Process, ROLE};
@@ -70,6 +73,7 @@ fn kills() -> Result<(), String> {
 fn kill_and_compare(folder: &Path, seed: u64, kills: usize) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut merchant = Merchant::start(folder, &[])?;
+    let desk = Desk::open(&merchant)?;
     let orders = Orders {
         data: folder.join("shopper").display().to_string(),
         code: merchant.code.clone(),
@@ -105,6 +109,8 @@ fn kill_and_compare(folder: &Path, seed: u64, kills: usize) -> Result<(), String
             merchant.revive(&[])?;
         }
     }
+    // What is still to be handed in is paid as well, by those who live now.
+    let told = desk.close()?;
     shopper.tell("stop")?;
     shopper.wait_for("recall")?;
     facts.take(&shopper.said)?;
@@ -115,13 +121,13 @@ fn kill_and_compare(folder: &Path, seed: u64, kills: usize) -> Result<(), String
 
     // The merchant may still have to release holds and to read the bank's statement.
     let deadline = Instant::now() + PATIENCE;
-    while let Err(e) = books::at_rest(&merchant_db, &bank_db, &last) {
+    while let Err(e) = books::at_rest(&merchant_db, &bank_db, &last, &told) {
         if Instant::now() > deadline {
             return Err(format!("no rest: {e}"));
         }
         std::thread::park_timeout(Duration::from_millis(200));
     }
     merchant.terminate()?;
-    books::at_rest(&merchant_db, &bank_db, &last)?;
+    books::at_rest(&merchant_db, &bank_db, &last, &told)?;
     last.busy()
 }

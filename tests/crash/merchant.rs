@@ -40,6 +40,19 @@ impl Merchant {
         Ok(())
     }
 
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A command of the operator on the folder of the running merchant: the last line that it prints.
+    pub fn command(&self, words: &[&str]) -> Result<String, String> {
+        let data = self.data.display().to_string();
+        let args: Vec<String> = words.iter().chain(&["--sim", "--data", &data]).map(|w| (*w).to_owned()).collect();
+        let said = Process::start("merchant", &[], &args, &self.log)?.finish()?;
+        Ok(said.last().cloned().unwrap_or_default())
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<(), String> {
         self.process.take().ok_or("the merchant does not run")?.kill().map(drop)

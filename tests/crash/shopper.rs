@@ -23,7 +23,7 @@ const STORE: &str = "demo-1";
 /// Visits at one time.
 const AT_ONCE: usize = 3;
 /// How long one look for news waits.
-const LOOK: Duration = Duration::from_secs(1);
+pub const LOOK: Duration = Duration::from_secs(1);
 
 /// What the process is told on its command line.
 #[derive(Clone)]
@@ -89,6 +89,8 @@ async fn live(orders: Orders, mut stop: watch::Receiver<bool>) -> Result<(), Str
     for known in shopper.terminal.trips().await.map_err(text)? {
         visits.spawn(shopper.fork().visit(known));
     }
+    let mut payer = JoinSet::new();
+    payer.spawn(shopper.fork().pay(stop.clone()));
     while !*stop.borrow() || !visits.is_empty() {
         let begun = shopper.terminal.trips().await.map_err(text)?.len();
         if !*stop.borrow() && begun < orders.trips && visits.len() < AT_ONCE {
@@ -100,9 +102,13 @@ async fn live(orders: Orders, mut stop: watch::Receiver<bool>) -> Result<(), Str
         }
         tokio::select! {
             Some(done) = visits.join_next() => done.map_err(text)??,
+            Some(done) = payer.join_next() => done.map_err(text)??,
             told = stop.changed(), if !*stop.borrow() => told.map_err(text)?,
             else => {}
         }
+    }
+    while let Some(done) = payer.join_next().await {
+        done.map_err(text)??;
     }
     for known in shopper.terminal.trips().await.map_err(text)? {
         shopper.settle(known).await?;
@@ -114,11 +120,11 @@ async fn live(orders: Orders, mut stop: watch::Receiver<bool>) -> Result<(), Str
     Ok(())
 }
 
-struct Shopper {
-    terminal: Arc<Terminal>,
-    rng: ChaCha8Rng,
+pub struct Shopper {
+    pub terminal: Arc<Terminal>,
+    pub rng: ChaCha8Rng,
     /// The last event that was looked at. None is acknowledged, so that every visit is kept.
-    seen: u64,
+    pub seen: u64,
 }
 
 impl Shopper {
@@ -279,7 +285,7 @@ impl Shopper {
                 println!("debit {} {:?}/{}", state.trip_id, debit.status, debit.due.minor);
             }
         }
-        Ok(())
+        self.recall_slips().await
     }
 
     fn tell_attempts(&self, state: &TripState) -> Result<(), String> {
@@ -299,6 +305,6 @@ fn eur(minor: i64) -> Result<Money, String> {
     Ok(Currency::parse("EUR").map_err(text)?.minor(minor))
 }
 
-fn text(e: impl std::fmt::Display) -> String {
+pub fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }

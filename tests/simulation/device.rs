@@ -139,7 +139,7 @@ impl Terminal {
         self.tell(Input::Command(command), now).map(|_| ())
     }
 
-    fn sign(&self, what: &ToSign) -> [u8; 64] {
+    pub fn sign(&self, what: &ToSign) -> [u8; 64] {
         let key = match what.role {
             KeyRole::Request | KeyRole::NewRequest => &self.request,
             KeyRole::Consent | KeyRole::NewConsent => &self.consent,

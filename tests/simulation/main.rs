@@ -1,13 +1,17 @@
-//! Terminals, gates, merchant and bank in one thread, with everything going wrong that can: the code that ships, decided by a seed.
+//! Terminals, gates, service systems, merchant, bank and payment channel in one thread, with everything going wrong that can: the code that ships, decided by a seed.
 //!
-//! `WALKPAY_SIM_SEEDS=20000 cargo test --test simulation` runs more seeds, `WALKPAY_SIM_SEED=17 …` replays one.
+//! `WALKPAY_SIM_SEEDS=20000 cargo test --test simulation` runs more seeds, `WALKPAY_SIM_SEED=17 …` replays one;
+//! `WALKPAY_SIM_BUG=GateForgets …` looks for one planted bug.
 
 mod device;
+mod payer;
+mod service;
 mod shop;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use world::World;
+use mock_merchant::domain;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use world::{WANTED, World};
 
 /// A planted bug: the simulation must notice each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +28,74 @@ pub enum Mutation {
     LateSuccessDropped,
     /// A gate that is started on an empty memory.
     GateForgets,
+    /// A merchant that drops what a channel has collected for a payment that is over.
+    PaidAfterExpiryDropped,
+    /// A merchant that books a slip again when it is paid over another channel as well.
+    TwoChannelsPaid,
+    /// A merchant that takes no notice of debits for slips that the bank had refused before.
+    LateSlipSuccessIgnored,
+    /// A merchant that believes a notification whatever amount it tells of.
+    OtherAmountAccepted,
+}
+
+impl Mutation {
+    const ALL: [Self; 10] = [
+        Self::RetryWithNewId,
+        Self::EffectBeforeJournal,
+        Self::DoubleRelease,
+        Self::NewBankReference,
+        Self::LateSuccessDropped,
+        Self::GateForgets,
+        Self::PaidAfterExpiryDropped,
+        Self::TwoChannelsPaid,
+        Self::LateSlipSuccessIgnored,
+        Self::OtherAmountAccepted,
+    ];
+
+    /// Whether it can only strike where service orders are paid.
+    pub fn is_about_orders(self) -> bool {
+        use Mutation::*;
+        matches!(self, PaidAfterExpiryDropped | TwoChannelsPaid | LateSlipSuccessIgnored | OtherAmountAccepted)
+    }
+
+    /// The defect in the merchant's rules that it is.
+    pub fn in_the_rules(self) -> Option<domain::Mutation> {
+        match self {
+            Self::PaidAfterExpiryDropped => Some(domain::Mutation::DroppedPaidAfterExpiry),
+            Self::TwoChannelsPaid => Some(domain::Mutation::TwoChannelsPaid),
+            Self::OtherAmountAccepted => Some(domain::Mutation::OtherAmountAccepted),
+            _ => None,
+        }
+    }
 }
 
 const STEPS: usize = 285;
+/// An order takes more steps to its end than a basket.
+const STEPS_WITH_ORDERS: usize = 700;
+/// After so many worlds everything has come about that is wanted.
+const ENOUGH: u64 = 1_000;
+/// One world in so many has service systems and their orders, the others have only shoppers.
+const ORDERS_EVERY: u64 = 5;
 
-fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
-    let mut world = World::new(seed, mutation)?;
-    for _ in 0..STEPS {
+/// How often each of [`WANTED`] came about, over all worlds: as long as things went wrong, and altogether.
+type Reached = [(AtomicI64, AtomicI64); WANTED.len()];
+
+fn run(seed: u64, mutation: Option<Mutation>, reached: &Reached) -> Result<(), String> {
+    let orders = mutation.map_or(seed % ORDERS_EVERY == 0, Mutation::is_about_orders);
+    let mut world = World::new(seed, mutation, orders)?;
+    for _ in 0..if orders { STEPS_WITH_ORDERS } else { STEPS } {
         world.step()?;
     }
-    world.settle()
+    if !orders {
+        return world.settle();
+    }
+    let amid = world.reached()?;
+    world.settle()?;
+    for ((sums, amid), end) in reached.iter().zip(amid).zip(world.reached()?) {
+        sums.0.fetch_add(amid, Ordering::Relaxed);
+        sums.1.fetch_add(end, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -41,7 +103,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all processors until one fails; the lowest failing one.
-fn first_failure(seeds: std::ops::Range<u64>, mutation: Option<Mutation>) -> Option<(u64, String)> {
+fn first_failure(seeds: std::ops::Range<u64>, mutation: Option<Mutation>, reached: &Reached) -> Option<(u64, String)> {
     let next = AtomicU64::new(seeds.start);
     let failed = std::sync::Mutex::new(None::<(u64, String)>);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -53,7 +115,7 @@ fn first_failure(seeds: std::ops::Range<u64>, mutation: Option<Mutation>) -> Opt
                     if seed >= seeds.end || failed.lock().expect("no panic").is_some() {
                         return;
                     }
-                    if let Err(what) = run(seed, mutation) {
+                    if let Err(what) = run(seed, mutation, reached) {
                         let mut failed = failed.lock().expect("no panic");
                         if failed.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
                             *failed = Some((seed, what));
@@ -72,22 +134,22 @@ fn nothing_is_lost_doubled_or_forged_whatever_goes_wrong() {
         Some(seed) => seed..seed + 1,
         None => 0..number("WALKPAY_SIM_SEEDS").unwrap_or(2_000),
     };
-    if let Some((seed, what)) = first_failure(seeds, None) {
+    let (enough, reached) = (seeds.end - seeds.start >= ENOUGH, Reached::default());
+    if let Some((seed, what)) = first_failure(seeds, None, &reached) {
         panic!("{what}\nreplay: WALKPAY_SIM_SEED={seed} cargo test --test simulation nothing_is_lost");
+    }
+    for ((what, _), (amid, end)) in WANTED.iter().zip(reached) {
+        let (amid, end) = (amid.into_inner(), end.into_inner());
+        println!("{what}: {end}, {amid} of them while things went wrong");
+        assert!(end > 0 || !enough, "no world has seen {what}");
     }
 }
 
 #[test]
 fn every_planted_bug_is_caught() {
-    for mutation in [
-        Mutation::RetryWithNewId,
-        Mutation::EffectBeforeJournal,
-        Mutation::DoubleRelease,
-        Mutation::NewBankReference,
-        Mutation::LateSuccessDropped,
-        Mutation::GateForgets,
-    ] {
-        match first_failure(0..400, Some(mutation)) {
+    let only = std::env::var("WALKPAY_SIM_BUG").ok();
+    for mutation in Mutation::ALL.into_iter().filter(|m| only.as_ref().is_none_or(|name| *name == format!("{m:?}"))) {
+        match first_failure(0..400, Some(mutation), &Reached::default()) {
             Some((seed, what)) => println!("{mutation:?}: noticed with seed {seed}: {what}"),
             None => panic!("{mutation:?} was not noticed in 400 seeds"),
         }

@@ -1,18 +1,27 @@
-//! Terminals, gates, a merchant and a bank in one thread; a network and a scheduler that a seed decides.
+//! Terminals, gates, service systems, a merchant, a bank and a payment channel in one thread; a network and a scheduler that a seed decides.
 
+mod accounts;
 mod adversary;
 mod bank;
+mod channel;
 mod check;
 mod gates;
 mod merchant;
 mod network;
+mod orders;
+mod services;
+
+pub use accounts::WANTED;
 
 use super::Mutation;
 use super::device::Terminal;
+use super::service::Service;
 use super::shop::{self, Shop};
+use channel::Cashier;
 use gates::Gates;
+use mock_merchant::bank::port::Subject;
 use mock_merchant::bank::{Bank, NewAccount, NewKey};
-use mock_merchant::domain::{AdminCommand, Answer, BankAccount, Config, Core, Ctx, NewUser};
+use mock_merchant::domain::{AdminCommand, Answer, BankAccount, Core, Ctx, NewUser};
 use mock_merchant::keys::{Keyring, Signing};
 use mock_merchant::store::{Identity, open_in_memory};
 use network::Message;
@@ -46,6 +55,8 @@ pub struct World {
     mutation: Option<Mutation>,
     /// Signed totals by trip: what the shoppers agreed to.
     signed: BTreeMap<TripId, Vec<Money>>,
+    /// What the payers agreed to that the bank pays of a slip.
+    signed_payments: BTreeMap<Subject, i64>,
     /// Trips on which only tampered baskets were handed in.
     tampered: BTreeSet<TripId>,
     /// References by which each hold was resolved at the bank.
@@ -56,13 +67,17 @@ pub struct World {
     /// The newest catalogue that the merchant has published.
     published: u64,
     gates: Gates,
+    /// Whether there are service systems, and slips to be paid.
+    orders: bool,
+    services: Vec<Service>,
+    cashier: Cashier,
     /// With [`Mutation::NewBankReference`]: how often each reference was called.
     tries: BTreeMap<String, u32>,
     steps: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Option<Mutation>) -> Result<Self, String> {
+    pub fn new(seed: u64, mutation: Option<Mutation>, orders: bool) -> Result<Self, String> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let merchant_id = MerchantId::parse("sim").map_err(text)?;
         let identity = Identity { merchant_id: merchant_id.clone(), name: "Simulated merchant".into(), sim: true };
@@ -75,8 +90,7 @@ impl World {
             [next; 32]
         };
         let keyring = Keyring::create(merchant_id.clone(), &root, start, seeds).map_err(text)?;
-        let config = Config { spot_check_per_mille: 100, ..Config::default() };
-        let core = Core::new(config, keyring.clone());
+        let core = Core::new(merchant::config(mutation), keyring.clone());
         let bank = Bank::in_memory().map_err(text)?;
         let terminals = (0..OWNERS.len()).map(|n| Terminal::new(n as u8, mutation, START_MS)).collect();
         let shops = [1, 2].map(|revision| (revision, Shop::new(revision))).into();
@@ -95,12 +109,16 @@ impl World {
             faults: false,
             mutation,
             signed: BTreeMap::new(),
+            signed_payments: BTreeMap::new(),
             tampered: BTreeSet::new(),
             resolutions: BTreeMap::new(),
             captured: Vec::new(),
             touched: false,
             published: 1,
             gates,
+            orders,
+            services: Vec::new(),
+            cashier: Cashier::new(),
             tries: BTreeMap::new(),
             steps: 0,
         };
@@ -133,6 +151,9 @@ impl World {
                 let reference = format!("gift-{name}");
                 self.admin(AdminCommand::TopUp { user_name, amount, reference })?;
             }
+        }
+        if self.orders {
+            self.add_services()?;
         }
         (0..OWNERS.len()).try_for_each(|n| self.enrol(n))
     }
@@ -200,13 +221,21 @@ impl World {
     pub fn step(&mut self) -> Result<(), String> {
         self.faults = true;
         self.steps += 1;
-        match self.rng.random_range(0..112) {
+        match self.rng.random_range(0..if self.orders { 160 } else { 112 }) {
+            0..34 | 112.. if self.orders => self.order_step()?,
             0..34 => self.shopper()?,
-            34..62 => self.deliver_next()?,
+            34..62 => {
+                // What an order takes part in goes through many hands.
+                for _ in 0..if self.orders { self.rng.random_range(4..16) } else { 1 } {
+                    self.deliver_next()?;
+                }
+            }
+            62..78 if self.orders => (0..2 * OWNERS.len()).for_each(|n| self.send_due(n % OWNERS.len())),
             62..78 => {
                 let n = self.any_terminal();
                 self.send_due(n);
             }
+            78..88 if self.orders => while self.work()? && self.rng.random_range(0..4) > 0 {},
             78..88 => self.work().map(|_| ())?,
             88..90 => {
                 let n = self.any_terminal();
@@ -215,8 +244,10 @@ impl World {
             90 => self.restart_merchant()?,
             91 => self.restart_bank()?,
             92 => {
+                // A terminal whose clock was moved back by an hour may do nothing for an hour.
+                let most = if self.orders { 100_000 } else { 4_000_000 };
                 let n = self.any_terminal();
-                self.terminals[n].skew_ms = self.rng.random_range(-4_000_000..4_000_000);
+                self.terminals[n].skew_ms = self.rng.random_range(-most..most);
             }
             93 => self.adversary(),
             94 => self.staff()?,
@@ -227,6 +258,7 @@ impl World {
                 self.terminals[n].read_events(&now)?;
             }
             97..100 => self.now_ms += self.rng.random_range(1..120_000),
+            100.. if self.orders => self.work().map(|_| ())?,
             100..106 => {
                 let n = self.any_terminal();
                 self.leave(n)?;
@@ -245,6 +277,9 @@ impl World {
             }
             110 => self.revoke_a_pass()?,
             _ => self.attack_a_gate()?,
+        }
+        if self.orders {
+            self.notify();
         }
         for terminal in &mut self.terminals {
             // The late writer gets to it now and then.
@@ -284,7 +319,11 @@ impl World {
                 }
             }
             self.staff()?;
-            self.everybody_leaves(round)?;
+            if self.orders {
+                self.orders_settle(round)?;
+            } else {
+                self.everybody_leaves(round)?;
+            }
             for n in 0..self.terminals.len() {
                 let now = self.terminal_now(n);
                 self.terminals[n].read_events(&now)?;

@@ -84,6 +84,8 @@ pub enum Mutation {
     DroppedPaidAfterExpiry,
     /// A slip is paid again by what comes for it over another channel.
     TwoChannelsPaid,
+    /// What a channel tells of counts whatever the amount.
+    OtherAmountAccepted,
 }
 
 /// What may be bought.

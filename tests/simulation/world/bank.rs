@@ -44,6 +44,9 @@ impl World {
                 if self.mutation == Some(Mutation::LateSuccessDropped) {
                     entries.clear();
                 }
+                if self.mutation == Some(Mutation::LateSlipSuccessIgnored) {
+                    entries.retain(|e| !self.signed_payments.contains_key(&e.subject));
+                }
                 BankAnswer::Statement(entries)
             }
         };
@@ -62,7 +65,14 @@ impl World {
             return Treatment::Normal;
         }
         // A bug in what comes of late successes is looked for where there are many.
-        let most = if self.mutation == Some(Mutation::LateSuccessDropped) { 6 } else { 24 };
+        let late = [Mutation::LateSuccessDropped, Mutation::LateSlipSuccessIgnored];
+        let most = if self.mutation.is_some_and(|m| late.contains(&m)) {
+            6
+        } else if self.orders {
+            12
+        } else {
+            24
+        };
         match self.rng.random_range(0..most) {
             0 => Treatment::Decline,
             1 => Treatment::Partial,

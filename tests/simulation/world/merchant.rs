@@ -1,16 +1,35 @@
 //! The merchant: the domain and the store that ship, called as HTTP would.
 
 use super::network::Message;
-use super::{World, json, shop, text};
-use mock_merchant::domain::{self, AdminCommand, Answer, Caller, Config, Core, Ctx, Query};
+use super::{Mutation, World, json, shop, text};
+use mock_merchant::channel::test::TestChannel;
+use mock_merchant::domain::once::IdempotencyKey;
+use mock_merchant::domain::{self, AdminCommand, Answer, Caller, Config, Core, Ctx, PayerAnswer, PayerCommand, Query};
 use mock_merchant::failure::Failure;
 use mock_merchant::store::Tx;
 use mock_merchant::worker;
 use rand::RngExt;
+use std::time::Duration;
+use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::document::*;
 use walkpay::protocol::message::*;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::request::TerminalRequest;
+
+/// The policy: everything that happens by itself happens within hours.
+pub(super) fn config(mutation: Option<Mutation>) -> Config {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    Config {
+        spot_check_per_mille: 100,
+        channels: vec![TestChannel::identity()],
+        remind_before: vec![minutes(120), minutes(10)],
+        remind_after: vec![minutes(30)],
+        expire_after: minutes(180),
+        webhook_retries: vec![Duration::from_secs(5), minutes(1), minutes(5)],
+        mutation: mutation.and_then(Mutation::in_the_rules),
+        ..Config::default()
+    }
+}
 
 impl World {
     pub(super) fn admin(&mut self, command: AdminCommand) -> Result<Answer, String> {
@@ -52,6 +71,22 @@ impl World {
             TerminalRequest::PutCancellation { trip_id, body } => {
                 self.command(&ctx, &caller, domain::Command::PutCancellation { trip_id, body }, dies)
             }
+            ref make @ TerminalRequest::MakeSlip { slip_id, ref body } => {
+                let body_sha256 = sha256(&make.to_http().map_err(text)?.body);
+                let key = IdempotencyKey::parse(&slip_id.to_string()).map_err(|e| format!("{e:?}"))?;
+                let command = PayerCommand::MakeSlip { key, body_sha256, request: body.clone() };
+                self.command(&ctx, &caller, domain::Command::Payer(command), dies)
+            }
+            TerminalRequest::CloseSlip { slip_number } => {
+                self.command(&ctx, &caller, domain::Command::Payer(PayerCommand::CloseSlip(slip_number)), dies)
+            }
+            TerminalRequest::PutPayment { slip_number: slip, payment_id, body } => {
+                self.command(&ctx, &caller, domain::Command::PutPayment { slip, payment_id, body }, dies)
+            }
+            TerminalRequest::ClosePayment { slip_number: slip, payment_id } => {
+                let command = PayerCommand::ClosePayment { slip, payment_id };
+                self.command(&ctx, &caller, domain::Command::Payer(command), dies)
+            }
             TerminalRequest::Events { after, .. } => self.query(&ctx, &caller, Query::Events { after, limit: 20 }),
             TerminalRequest::Keys => self.query(&ctx, &caller, Query::KeySet),
             TerminalRequest::Catalogue { store_id, base } => {
@@ -72,7 +107,13 @@ impl World {
         }
     }
 
-    fn command(&mut self, ctx: &Ctx, caller: &Caller, command: domain::Command, dies: bool) -> Result<Answer, Failure> {
+    pub(super) fn command(
+        &mut self,
+        ctx: &Ctx,
+        caller: &Caller,
+        command: domain::Command,
+        dies: bool,
+    ) -> Result<Answer, Failure> {
         if dies {
             self.conn.execute_batch("SAVEPOINT dying").map_err(mock_merchant::store::StoreError::from)?;
             self.conn.execute_batch("RELEASE dying").map_err(mock_merchant::store::StoreError::from)?;
@@ -82,7 +123,7 @@ impl World {
         Tx::run(&self.conn, |tx| domain::handle(tx, ctx, caller, command))
     }
 
-    fn query(&self, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Answer, Failure> {
+    pub(super) fn query(&self, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Answer, Failure> {
         Tx::read(&self.conn, |tx| domain::read(tx, ctx, caller, query))
     }
 
@@ -91,6 +132,9 @@ impl World {
             Answer::EnrolmentStart(body) => (200, json(&body)),
             Answer::Enrolment(body) => (200, json(&body)),
             Answer::Recorded { body, repeat } => (if repeat { 200 } else { 201 }, json(&body)),
+            Answer::Reply(reply) => (reply.status, reply.body),
+            Answer::Payer(PayerAnswer::Slip(slip)) => (200, json(&slip)),
+            Answer::Payer(PayerAnswer::Payment { view, repeat }) => (if repeat { 200 } else { 201 }, json(&view)),
             Answer::KeySet(body) => (200, json(&body)),
             Answer::Manifest(body) => (200, json(&body)),
             Answer::CatalogueData(bytes) => (200, bytes.to_vec()),
@@ -111,8 +155,7 @@ impl World {
 
     pub(super) fn restart_merchant(&mut self) -> Result<(), String> {
         // What is in memory goes; what was under way to it and from it breaks off.
-        let config = Config { spot_check_per_mille: 100, ..Config::default() };
-        self.core = Core::new(config, self.keyring.clone());
+        self.core = Core::new(config(self.mutation), self.keyring.clone());
         let broken: Vec<Message> = std::mem::take(&mut self.wire).into_iter().map(|(_, m)| m).collect();
         for message in broken {
             match message {
@@ -120,12 +163,23 @@ impl World {
                     self.fail(from, boot, id, nonce, sent_ms);
                 }
                 Message::ToBank { call } if self.rng.random_range(0..2) == 0 => self.ask_bank(call)?,
-                Message::ToBank { .. } | Message::FromBank { .. } => {}
+                Message::ToChannel { job } if self.rng.random_range(0..2) == 0 => self.ask_channel(job),
+                Message::ToService { message, forged } if self.rng.random_range(0..2) == 0 => {
+                    self.webhook(&message, forged)?;
+                }
+                Message::ToBank { .. }
+                | Message::FromBank { .. }
+                | Message::ToChannel { .. }
+                | Message::FromChannel { .. }
+                | Message::Notification { .. }
+                | Message::ToService { .. }
+                | Message::FromService { .. }
+                | Message::ServiceToMerchant { .. } => {}
                 other => self.wire.push((self.now_ms, other)),
             }
         }
         // Whatever came from the bank as a consequence has nobody to go to.
-        self.wire.retain(|(_, m)| !matches!(m, Message::FromBank { .. }));
+        self.wire.retain(|(_, m)| !matches!(m, Message::FromBank { .. } | Message::FromChannel { .. }));
         Ok(())
     }
 
@@ -160,15 +214,42 @@ impl World {
         Ok(())
     }
 
-    /// One due job of the merchant; whether there was one.
+    /// One due job of each kind of the merchant; whether there was one.
     pub(super) fn work(&mut self) -> Result<bool, String> {
         let ctx = self.ctx();
         let taken = Tx::run(&self.conn, |tx| Ok((worker::internal(tx, &ctx)?, worker::take_due(tx, &ctx)?)));
         let (done, call) = taken.map_err(|e| format!("{e:?}"))?;
-        let more = done > 0 || call.is_some();
-        self.touched |= more;
+        let mut more = done > 0 || call.is_some();
         if let Some(call) = call {
             self.post(Message::ToBank { call });
+        }
+        if self.orders {
+            more |= self.work_for_orders(&ctx)?;
+        }
+        self.touched |= more;
+        Ok(more)
+    }
+
+    fn work_for_orders(&mut self, ctx: &Ctx) -> Result<bool, String> {
+        let taken = Tx::run(&self.conn, |tx| {
+            Ok((worker::channels::take_due(tx, ctx)?, worker::deliveries::take_due(tx, ctx)?))
+        });
+        let (job, message) = taken.map_err(|e| format!("{e:?}"))?;
+        let more = job.is_some() || message.is_some();
+        if let Some(job) = job {
+            self.post(Message::ToChannel { job });
+        }
+        if let Some(message) = message {
+            if self.faults && self.rng.random_range(0..20) == 0 {
+                let mut message = message.clone();
+                match self.rng.random_range(0..3) {
+                    0 => message.timestamp += 1,
+                    1 => message.message_id.push('x'),
+                    _ => message.body.push(b' '),
+                }
+                self.post(Message::ToService { message, forged: true });
+            }
+            self.post(Message::ToService { message, forged: false });
         }
         Ok(more)
     }

@@ -1,13 +1,19 @@
 //! The network: messages come late, in any order, twice, or not at all.
 
+use super::services::Answered;
 use super::{ADVERSARY, Mutation, World, text};
+use crate::service::Wish;
 use mock_merchant::bank::port::NoAnswer;
+use mock_merchant::channel::port::{self as channel, ChannelAnswer};
 use mock_merchant::store::Tx;
+use mock_merchant::worker::channels::ChannelJob;
+use mock_merchant::worker::deliveries::{MessageAnswer, MessageJob, OutsideMessage};
 use mock_merchant::worker::{self, BankAnswer, OutsideCall};
 use rand::RngExt;
 use walkpay::gate::GateRequest;
 use walkpay::protocol::document::BasketSummary;
 use walkpay::protocol::jws;
+use walkpay::protocol::order::SlipPayment;
 use walkpay::protocol::request::TerminalRequest;
 use walkpay::session::*;
 
@@ -45,6 +51,50 @@ pub(super) enum Message {
         call: OutsideCall,
         result: Result<BankAnswer, NoAnswer>,
     },
+    ToChannel {
+        job: ChannelJob,
+    },
+    FromChannel {
+        job: ChannelJob,
+        answer: Result<ChannelAnswer, channel::NoAnswer>,
+    },
+    /// From the channel, or from somebody who pretends to be it.
+    Notification {
+        body: String,
+        forged: bool,
+    },
+    /// A webhook, as it was sent or changed on its way.
+    ToService {
+        message: OutsideMessage,
+        forged: bool,
+    },
+    FromService {
+        job: MessageJob,
+        answer: MessageAnswer,
+    },
+    ServiceToMerchant {
+        service: usize,
+        wish: u64,
+        asked: Wish,
+    },
+    MerchantToService {
+        service: usize,
+        wish: u64,
+        answer: Answered,
+    },
+}
+
+impl Message {
+    fn can_be_repeated(&self) -> bool {
+        matches!(
+            self,
+            Self::ToMerchant { .. }
+                | Self::GateToMerchant { .. }
+                | Self::Notification { .. }
+                | Self::ToService { .. }
+                | Self::ServiceToMerchant { .. }
+        )
+    }
 }
 
 impl World {
@@ -89,11 +139,17 @@ impl World {
                 totals.push(summary.total);
             }
         }
+        if let TerminalRequest::PutPayment { payment_id, body, .. } = request
+            && let Ok((_, payment)) = jws::peek::<SlipPayment>(&body.payment)
+        {
+            self.signed_payments.insert((*payment_id).into(), payment.amount.minor - payment.stored_value.minor);
+        }
     }
 
     /// Puts a message on the wire: late, twice, or not at all.
     pub(super) fn post(&mut self, message: Message) {
-        let delay = if self.faults { self.rng.random_range(0..20_000) } else { 1 };
+        let longest = if self.orders { 3_000 } else { 20_000 };
+        let delay = if self.faults { self.rng.random_range(0..longest) } else { 1 };
         if self.faults && self.rng.random_range(0..10) == 0 {
             if let Message::ToMerchant { from, boot, id, nonce, sent_ms, .. } = message {
                 self.fail(from, boot, id, nonce, sent_ms);
@@ -105,13 +161,11 @@ impl World {
             {
                 self.wire.push((self.now_ms + delay, Message::MerchantToGate { gate, number, answer: None }));
             }
-            // A call to the bank that is lost is found again when its lease ends.
+            // A call to the bank, to the channel or to a service system that is lost is found again when its lease ends; a service
+            // system asks again.
             return;
         }
-        if self.faults
-            && self.rng.random_range(0..8) == 0
-            && matches!(message, Message::ToMerchant { .. } | Message::GateToMerchant { .. })
-        {
+        if self.faults && self.rng.random_range(0..8) == 0 && message.can_be_repeated() {
             let later = self.rng.random_range(0..300_000);
             self.wire.push((self.now_ms + later, message.clone()));
         }
@@ -173,6 +227,22 @@ impl World {
                 let result = Tx::run(&self.conn, |tx| worker::settle(tx, &ctx, &call.job, result));
                 result.map_err(|e| format!("settling a call failed: {e:?}"))?;
             }
+            Message::ToChannel { job } => self.ask_channel(job),
+            answer @ Message::FromChannel { .. } => self.channel_answered(answer)?,
+            Message::Notification { body, forged } => self.notified(&body, forged)?,
+            Message::ToService { message, forged } => {
+                let answer = self.webhook(&message, forged)?;
+                if !forged {
+                    self.post(Message::FromService { job: message.job, answer });
+                }
+            }
+            Message::FromService { job, answer } => self.webhook_answered(&job, &answer)?,
+            Message::ServiceToMerchant { service, wish, asked } => {
+                if let Some(answer) = self.answer_service(service, asked)? {
+                    self.post(Message::MerchantToService { service, wish, answer });
+                }
+            }
+            Message::MerchantToService { service, wish, answer } => self.service_answered(service, wish, answer)?,
         }
         Ok(())
     }

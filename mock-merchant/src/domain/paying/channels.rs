@@ -191,7 +191,8 @@ fn take_receipt(tx: &Tx<'_>, ctx: &Ctx, pay: &Pay, receipt: &Receipt) -> Result<
         .channels
         .iter()
         .any(|c| c.method == pay.method && c.application == receipt.application && c.seller == receipt.seller);
-    if !ours || receipt.number != pay.channel_number || receipt.amount != pay.amount {
+    let fits = receipt.amount == pay.amount || ctx.config.mutation == Some(Mutation::OtherAmountAccepted);
+    if !ours || receipt.number != pay.channel_number || !fits {
         return Ok(false);
     }
     if ctx.config.mutation == Some(Mutation::DroppedPaidAfterExpiry) && pay.state == PayState::Closed {
