@@ -1,8 +1,8 @@
 //! Attempts: what a terminal submits, and the verdict on it (A20–A22).
 
+use super::acceptance::{self, Accepted};
 use super::catalogue::{self, Appraisal};
 use super::documents::{self, Key};
-use super::acceptance::{self, Accepted};
 use super::tell::{tell_document, tell_signed};
 use super::{Answer, Caller, Ctx, debit};
 use crate::failure::{Failure, OrDefect, refuse};

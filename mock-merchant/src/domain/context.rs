@@ -67,7 +67,12 @@ pub struct Core {
 impl Core {
     /// A merchant with this policy and these keys.
     pub fn new(config: Config, keys: Keyring) -> Self {
-        Self { config: Arc::new(config), keys: RwLock::new(Arc::new(keys)), catalogues: Arc::default(), known: Arc::default() }
+        Self {
+            config: Arc::new(config),
+            keys: RwLock::new(Arc::new(keys)),
+            catalogues: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     /// The arguments for one request at `now`; `seed` is 32 random bytes, used once.

@@ -108,6 +108,7 @@ CREATE INDEX legs_of_pay ON legs (pay) WHERE pay IS NOT NULL;
 CREATE INDEX legs_of_refund ON legs (refund) WHERE refund IS NOT NULL;
 CREATE INDEX legs_of_leg ON legs (of_leg) WHERE of_leg IS NOT NULL;
 CREATE INDEX legs_by_reference ON legs (reference) WHERE method <> 'stored_value';
+CREATE INDEX legs_back_by_reference ON legs (reference) WHERE refund IS NOT NULL;
 -- Totals are answered from these alone: what has succeeded and is posted, and which order it is of. Numbers before amounts: they rise.
 CREATE INDEX legs_by_day ON legs (business_date, currency, method, refund, number, minor, state)
   WHERE state = 'succeeded' AND business_date IS NOT NULL;
