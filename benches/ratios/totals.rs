@@ -3,7 +3,7 @@
 use crate::effort::Effort;
 use crate::goods::Goods;
 use crate::load::{request, send};
-use crate::measure::{Found, Goal, Measure, Outcome, in_turns, mebibytes};
+use crate::measure::{Found, Goal, Measure, Outcome, Pair, in_turns, mebibytes};
 use crate::process::Process;
 use crate::shop::scratch;
 use rusqlite::{Connection, OpenFlags, Row};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The row.
 pub const MEASURES: &[Measure] = &[Measure {
     name: "totals",
-    ours: "totals of ten orders per article over loopback HTTP: by method, source and method, day, case",
+    ours: "totals of ten orders per article over loopback HTTP, the worst of five questions",
     reference: "the same sums by SQL written out, on the same indexes, in this process",
     goal: Goal::AtMost(1.3),
     run,
@@ -78,18 +78,20 @@ fn run(_: &Arc<Goods>, effort: &Effort) -> Outcome<Found> {
         runtime.block_on(send(address, vec![vec![request]], 200))
     };
     let before = merchant.peak_memory();
-    let mut pairs = Vec::new();
+    let mut worst: (f64, Vec<Pair>) = (0.0, Vec::new());
     let mut facts = vec![("orders that totals are of".to_owned(), orders.to_string())];
     for (name, query, sql) in QUESTIONS {
         asked(query)?;
         bare(&book, sql)?;
-        let of_this = in_turns(effort.long_rounds, |_| asked(query), |_| bare(&book, sql))?;
-        let mut times: Vec<_> = of_this.iter().map(|p| (p.ours, p.reference)).collect();
-        times.sort();
-        let (ours, reference) = times[times.len() / 2];
-        let ratio = ours.as_secs_f64() / reference.as_secs_f64().max(f64::MIN_POSITIVE);
+        let pairs = in_turns(effort.long_rounds, |_| asked(query), |_| bare(&book, sql))?;
+        let mut ratios: Vec<_> = pairs.iter().map(|p| (ratio(p), *p)).collect();
+        ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (ratio, middle) = ratios[ratios.len() / 2];
+        let (ours, reference) = (middle.ours, middle.reference);
         facts.push((format!("totals {name}"), format!("{ours:.1?}, SQL {reference:.1?}: {ratio:.2}×")));
-        pairs.extend(of_this);
+        if ratio >= worst.0 {
+            worst = (ratio, pairs);
+        }
     }
     let after = merchant.peak_memory();
     let (bytes, time) = export(address, &token)?;
@@ -100,7 +102,11 @@ fn run(_: &Arc<Goods>, effort: &Effort) -> Outcome<Found> {
         mebibytes(merchant.peak_memory()),
     ));
     merchant.end()?;
-    Ok(Found { pairs, facts })
+    Ok(Found { pairs: worst.1, facts })
+}
+
+fn ratio(pair: &Pair) -> f64 {
+    pair.ours.as_secs_f64() / pair.reference.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
 /// Makes orders of three sources with one or two payments each, some refunds, over a hundred days; a thousandth of them of one payer.

@@ -164,11 +164,19 @@ impl Keyring {
     /// # Errors
     /// [`WalkpayError::Key`] when there is none that is valid at `now`.
     pub fn sign<D: Document>(&self, usage: KeyUse, now: Timestamp, document: &D) -> Result<String, WalkpayError> {
+        self.in_force(usage, now)?.jws(document)
+    }
+
+    /// The newest key for `usage`.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Key`] when there is none that is valid at `now`.
+    pub fn in_force(&self, usage: KeyUse, now: Timestamp) -> Result<&Signing, WalkpayError> {
         let valid = |k: &&InUse| k.usage == usage && k.nbf <= now && now < k.exp;
         let key = self.keys.iter().find(valid).ok_or_else(|| WalkpayError::Key {
             detail: format!("no key for {usage:?} is valid at {now}: rotate the keys"),
         })?;
-        key.signing.jws(document)
+        Ok(&key.signing)
     }
 
     /// When the first use is without a key, if none is rotated.

@@ -205,18 +205,28 @@ impl App {
     /// What the domain refuses.
     pub async fn execute(&self, caller: Caller, command: Command) -> Result<Answer, Refusal> {
         let ctx = self.ctx()?;
+        let basket = matches!(command, Command::PutAttempt { .. });
+        let administered = matches!(command, Command::Admin(_));
         let readers = self.readers.clone();
         let prepare = move || {
             let prepared = readers.read(|tx| domain::prepare(tx, &ctx, &caller, command))?;
             Ok((ctx, caller, prepared))
         };
-        let (ctx, caller, prepared) = blocking(prepare).await?;
+        // What a basket needs of the database is nearly always in memory: going to another thread would take longer than a look.
+        let (ctx, caller, prepared) = if basket { prepare()? } else { blocking(prepare).await? };
         let queued = self.metrics.queued();
-        let answer = self.writer.submit(move |tx| domain::commit(tx, &ctx, &caller, prepared)).await;
+        let step = move |tx: &Tx<'_>| Ok((domain::commit(tx, &ctx, &caller, prepared)?, tx.has_work()));
+        let answer = self.writer.submit(step).await;
         drop(queued);
-        self.kick.notify_one();
-        self.messages.notify_one();
-        Ok(answer?)
+        if administered {
+            self.core.forget();
+        }
+        // A basket whose debit is posted leaves the workers nothing to do, and most are.
+        if !matches!(answer, Ok((_, false))) || !basket {
+            self.kick.notify_one();
+            self.messages.notify_one();
+        }
+        Ok(answer?.0)
     }
 
     /// Answers a question from a snapshot.
@@ -262,8 +272,9 @@ impl App {
         Ok(known)
     }
 
-    /// Forgets remembered keys, since another process may have changed the database.
+    /// Forgets remembered keys, devices and stores, since another process may have changed the database.
     pub fn forget_keys(&self) {
+        self.core.forget();
         self.keys.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -77,21 +77,36 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Refus
 
 /// How deep arrays and objects are nested, found without building anything.
 fn nesting(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
-    for byte in json {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'[' | b'{') => {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    let mut rest = json;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => rest = after_string(after),
+            b'[' | b'{' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// What follows the end of a string, in blocks: most of a body is long strings.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    loop {
+        let plain = text.chunks_exact(32).take_while(|block| !block.iter().any(|b| matches!(b, b'"' | b'\\'))).count();
+        text = text.get(plain * 32..).unwrap_or_default();
+        let Some(at) = text.iter().position(|b| matches!(b, b'"' | b'\\')) else { return &[] };
+        let ends = text.get(at) == Some(&b'"');
+        // A backslash takes the next byte with it.
+        text = text.get(at + if ends { 1 } else { 2 }..).unwrap_or_default();
+        if ends {
+            return text;
+        }
+    }
 }
 
 /// The JSON body of a request that is not signed.
@@ -134,6 +149,8 @@ mod tests {
         assert_eq!(nesting(br#"{"a":[1,{"b":"[[[{\"["}]}"#), 3);
         assert_eq!(nesting(&b"[".repeat(100_000)), 100_000);
         assert_eq!(nesting(b""), 0);
+        let long = format!("[\"{}{}{}\",[[]]]", "[".repeat(70), r#"\\\"["#, "[".repeat(33));
+        assert_eq!(nesting(long.as_bytes()), 3, "{long}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
         AdminCommand::PublishKeySet => {
             for id in devices::in_use(tx)? {
                 let device = devices::get(tx, id)?;
-                tell(tx, ctx, &device, &EventBody::KeySetPublished { seq: ctx.keys.seq() })?;
+                tell(tx, ctx, &device, EventBody::KeySetPublished { seq: ctx.keys.seq() })?;
             }
             done(tx, ctx, "publish_key_set", &ctx.keys.seq().to_string())
         }
@@ -90,6 +90,7 @@ fn add_store(tx: &Tx<'_>, ctx: &Ctx, info: &StoreInfo) -> Result<Answer, Failure
         return Err(refuse(ProblemCode::IdConflict, "a service system has this id"));
     }
     stores::put(tx, info)?;
+    ctx.known.forget();
     done(tx, ctx, "add_store", info.store_id.as_str())
 }
 
@@ -117,7 +118,7 @@ fn confirm(tx: &Tx<'_>, ctx: &Ctx, id: &DeviceId) -> Result<Answer, Failure> {
         DeviceState::Active => Ok(Answer::Done),
         DeviceState::Pending => {
             devices::set_state(tx, device.device, DeviceState::Active, ctx.now)?;
-            tell(tx, ctx, &device, &EventBody::DeviceConfirmed {})?;
+            tell(tx, ctx, &device, EventBody::DeviceConfirmed {})?;
             done(tx, ctx, "confirm_device", &id.to_string())
         }
         DeviceState::Frozen => Err(refuse(ProblemCode::DeviceFrozen, "a frozen device must be enrolled again")),
@@ -129,7 +130,7 @@ fn confirm(tx: &Tx<'_>, ctx: &Ctx, id: &DeviceId) -> Result<Answer, Failure> {
 pub(super) fn revoke(tx: &Tx<'_>, ctx: &Ctx, device: &Device) -> Result<(), Failure> {
     if device.state != DeviceState::Revoked {
         devices::set_state(tx, device.device, DeviceState::Revoked, ctx.now)?;
-        tell(tx, ctx, device, &EventBody::DeviceRevoked {})?;
+        tell(tx, ctx, device, EventBody::DeviceRevoked {})?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Attempts: what a terminal submits, and the verdict on it (A20–A22).
 
+use super::acceptance::{self, Accepted};
 use super::catalogue::{self, Appraisal};
 use super::documents::{self, Key};
-use super::tell::{sign, tell};
-use super::{Answer, Caller, Ctx, acceptance};
+use super::tell::{tell_document, tell_signed};
+use super::{Answer, Caller, Ctx, debit};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::attempts::{self, Attempt, AttemptState};
 use crate::store::devices::{Device, DeviceState};
@@ -13,6 +14,7 @@ use crate::store::trips::{self, Trip, TripState};
 use crate::store::users::UserState;
 use crate::store::{Tx, devices, ledger, orders, stores, users};
 use jiff::tz::TimeZone;
+use std::sync::Arc;
 use walkpay::basket::MAX_LINES_BYTES;
 use walkpay::protocol::crypto::{digest, from_base64url, sha256};
 use walkpay::protocol::document::{
@@ -29,7 +31,7 @@ const MAX_ATTEMPT: u32 = 1_000;
 /// An attempt whose document has been verified and whose lines have been priced.
 pub(super) struct PreparedAttempt {
     signed: Signed<BasketSummary>,
-    store: StoreRow,
+    store: Arc<StoreRow>,
     lines: Vec<u8>,
     body_sha256: [u8; 32],
     appraisal: Appraisal,
@@ -45,8 +47,7 @@ pub(super) fn prepare(
     attempt: u32,
     body: &AttemptPut,
 ) -> Result<PreparedAttempt, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
-    let signed = documents::received::<BasketSummary>(tx, ctx, &device, Key::Consent, &body.basket)?;
+    let signed = documents::received_from::<BasketSummary>(tx, ctx, caller, Key::Consent, &body.basket)?;
     let document = &signed.document;
     if document.trip_id != *trip_id || document.attempt != attempt {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another trip or attempt"));
@@ -54,7 +55,7 @@ pub(super) fn prepare(
     if !(1..=MAX_ATTEMPT).contains(&attempt) {
         return Err(refuse(ProblemCode::InvalidValue, format!("attempt: expected 1 to {MAX_ATTEMPT}")));
     }
-    let store = documents::store(tx, &document.store_id)?;
+    let store = documents::store(tx, ctx, &document.store_id)?;
     if body.lines.len() > MAX_LINES_BYTES / 3 * 4 + 4 {
         return Err(refuse(ProblemCode::TooLarge, format!("lines: expected at most {MAX_LINES_BYTES} bytes")));
     }
@@ -78,34 +79,37 @@ enum Finding {
 pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedAttempt) -> Result<Answer, Failure> {
     let device = documents::taken_in(tx, ctx, caller, Key::Consent, &prepared.signed)?;
     let (document, jws) = (&prepared.signed.document, prepared.signed.jws());
-    if let Some((first, recorded_at, last_seq)) = attempts::record(tx, &document.trip_id, document.attempt)? {
+    let found = trips::find(tx, &document.trip_id)?;
+    if found.is_some()
+        && let Some((first, recorded_at, last_seq)) = attempts::record(tx, &document.trip_id, document.attempt)?
+    {
         return match first == prepared.body_sha256 {
             true => Ok(Answer::Recorded { body: Recorded { recorded_at, last_seq }, repeat: true }),
             false => Err(refuse(ProblemCode::IdConflict, "another basket was recorded as this attempt")),
         };
     }
-    let trip = match trips::find(tx, &document.trip_id)? {
-        Some(trip) => trip,
-        None => trips::open(tx, &document.trip_id, Some(prepared.store.store), device.user, device.device, ctx.now)?,
-    };
+    let fresh = found.is_none();
+    let new = || Trip::new(document.trip_id, Some(prepared.store.store), device.user, device.device, ctx.now);
+    let trip = found.unwrap_or_else(new);
     if trip.device != device.device || trip.store.is_some_and(|s| s != prepared.store.store) {
         return Err(refuse(ProblemCode::DocumentMismatch, "the trip is of another device or store"));
     }
-    if trip.state == TripState::Open {
+    if !fresh && trip.state == TripState::Open {
         trips::sign(tx, &trip.trip, document.attempt, ctx.sign_of_life(&trip))?;
         supersede(tx, ctx, &trip, &device, &prepared.store, document.attempt)?;
     }
     let mut checks = prepared.appraisal.ages.clone();
     // Signing again, cancelling or another visit does not get anybody out of a spot check.
-    if users::is_picked(tx, device.user)? || ctx.random.below(1_000) < ctx.config.spot_check_per_mille {
+    if device.picked || ctx.random.below(1_000) < ctx.config.spot_check_per_mille {
         checks.push(reason(ReasonCode::SpotCheck, "picked for a spot check"));
     }
     let kid = &prepared.signed.kid;
-    let case = Case { tx, ctx, trip: &trip, device: &device, store: &prepared.store, kid, document };
+    let case = Case { tx, ctx, trip: &trip, fresh, device: &device, store: &prepared.store, kid, document };
     let finding = case.judge(&prepared.appraisal, &checks)?;
     if matches!(finding, Finding::Check | Finding::Waiting) && is_spot_check(&checks) {
         users::set_picked(tx, device.user, true)?;
     }
+    case.note_trip(&finding)?;
     let attempt = Attempt {
         trip: trip.trip,
         attempt: document.attempt,
@@ -135,7 +139,7 @@ fn supersede(
     }
     for lower in attempts::undecided(tx, &trip.trip)?.iter().filter(|a| a.attempt < attempt) {
         let (kid, document) = &document_of(lower)?;
-        let case = Case { tx, ctx, trip, device, store, kid, document };
+        let case = Case { tx, ctx, trip, fresh: false, device, store, kid, document };
         case.conclude(lower, rejected(ReasonCode::Superseded, format!("attempt {attempt} arrived")))?;
     }
     Ok(())
@@ -197,7 +201,7 @@ fn with_case<T>(
     let trip = trips::get(tx, &document.trip_id)?;
     let device = devices::get(tx, trip.device)?;
     let store = stores::find(tx, &document.store_id)?.or_defect("store of an attempt")?;
-    f(&Case { tx, ctx, trip: &trip, device: &device, store: &store, kid, document })
+    f(&Case { tx, ctx, trip: &trip, fresh: false, device: &device, store: &store, kid, document })
 }
 
 /// The recorded basket, and the key that it was signed with.
@@ -210,6 +214,8 @@ pub(super) struct Case<'a> {
     pub tx: &'a Tx<'a>,
     pub ctx: &'a Ctx,
     pub trip: &'a Trip,
+    /// Whether this is the first that is heard of the trip: nothing is written of it yet, and it has no holds.
+    pub fresh: bool,
     pub device: &'a Device,
     pub store: &'a StoreRow,
     /// The consent key that the basket is signed with.
@@ -288,7 +294,7 @@ impl Case<'_> {
         if let Some(rejected) = self.limits()? {
             return Ok(rejected);
         }
-        let all = holds::of_trip(self.tx, &self.trip.trip)?;
+        let all = if self.fresh { Vec::new() } else { holds::of_trip(self.tx, &self.trip.trip)? };
         if let Some(named) = &self.document.hold_id
             && !all.iter().any(|h| h.hold == *named && h.amount.currency == total.currency)
         {
@@ -369,7 +375,22 @@ impl Case<'_> {
     fn conclude(&self, attempt: &Attempt, finding: Finding) -> Result<(), Failure> {
         let reasons = finding.reasons(&attempt.checks);
         attempts::decide(self.tx, &attempt.trip, attempt.attempt, finding.state(), &reasons, self.ctx.now)?;
+        if matches!(finding, Finding::Accepted { .. }) {
+            trips::accept(self.tx, &self.trip.trip, attempt.attempt)?;
+        }
         self.announce(attempt, finding, reasons)
+    }
+
+    /// Writes what comes of the trip with the first verdict on an attempt.
+    fn note_trip(&self, finding: &Finding) -> Result<(), Failure> {
+        let accepted = matches!(finding, Finding::Accepted { .. }).then_some(self.document.attempt);
+        if self.fresh {
+            let state = accepted.map_or(TripState::Open, |_| TripState::Accepted);
+            trips::add(self.tx, &Trip { state, accepted, attempt: self.document.attempt, ..self.trip.clone() })?;
+        } else if let Some(attempt) = accepted {
+            trips::accept(self.tx, &self.trip.trip, attempt)?;
+        }
+        Ok(())
     }
 
     /// Carries the verdict out and tells the device, unless it is still to come.
@@ -400,14 +421,24 @@ impl Case<'_> {
                 if is_spot_check(&attempt.checks) {
                     users::set_picked(self.tx, self.device.user, false)?;
                 }
-                validation.exit_pass = Some(accepted.exit_pass);
                 validation.service_number = Some(accepted.service_number);
+                return self.announce_accepted(validation, accepted);
             }
             Finding::Waiting | Finding::Check => {}
         }
-        let document = sign(self.ctx, KeyUse::Results, &validation)?;
-        tell(self.tx, self.ctx, self.device, &EventBody::Validation { document })?;
+        tell_document(self.tx, self.ctx, self.device, validation, |document| EventBody::Validation { document })?;
         Ok(())
+    }
+
+    /// First the verdict with the exit pass, then the debit if that is posted already.
+    fn announce_accepted(&self, mut validation: Validation, accepted: Accepted) -> Result<(), Failure> {
+        let Self { tx, ctx, device, .. } = *self;
+        let pass = accepted.exit_pass;
+        tell_signed(tx, ctx, device, &[KeyUse::Pass], move |pen| {
+            validation.exit_pass = Some(pen.sign(KeyUse::Pass, &pass)?);
+            Ok(EventBody::Validation { document: pen.sign(KeyUse::Results, &validation)? })
+        })?;
+        accepted.debited.map_or(Ok(()), |result| debit::tell_debit(tx, ctx, device, result))
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Catalogues {
 /// A revision that baskets are priced with.
 #[derive(Debug)]
 struct Loaded {
+    revision: Revision,
     book: PriceBook,
     articles: RwLock<HashMap<Gtin, Arc<Article>>>,
 }
@@ -100,7 +101,10 @@ pub(super) fn appraise(
     if document.total.currency != currency || sent.currency != currency {
         return Ok(Appraisal::form(ReasonCode::CurrencyMismatch, format!("expected {currency}")));
     }
-    let Some(revision) = rows::revision(tx, store.store, document.catalogue_revision)? else {
+    let until = ctx.now.max(document.priced_at);
+    let usable = ctx.catalogues.usable(store.store, document.catalogue_revision, until);
+    let read = || rows::revision(tx, store.store, document.catalogue_revision);
+    let Some(revision) = usable.map_or_else(read, |revision| Ok(Some(revision)))? else {
         let detail = format!("there is no revision {}", document.catalogue_revision);
         return Ok(Appraisal::form(ReasonCode::CatalogueUnknown, detail));
     };
@@ -174,13 +178,21 @@ fn recalled(
 }
 
 impl Catalogues {
+    /// A revision that was read and could be used at `until`, as it was read: the only thing of it that changes is that it can be used
+    /// for longer.
+    fn usable(&self, store: i64, revision: u64, until: Timestamp) -> Option<Revision> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let revision = &loaded.get(&(store, revision))?.revision;
+        (until <= revision.usable_until).then_some(*revision)
+    }
+
     fn loaded(&self, tx: &Tx<'_>, store: &StoreRow, revision: &Revision) -> Result<Arc<Loaded>, Failure> {
         let key = (store.store, revision.revision);
         if let Some(loaded) = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(loaded.clone());
         }
         let book = price_book(store, revision, rows::rows(tx, store.store, revision.revision, (TAX_GROUP, TEMPLATE))?)?;
-        let loaded = Arc::new(Loaded { book, articles: RwLock::default() });
+        let loaded = Arc::new(Loaded { revision: *revision, book, articles: RwLock::default() });
         let mut all = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= KEPT {
             // Old revisions are asked for rarely and read again cheaply.
@@ -378,7 +390,7 @@ pub(super) fn import(
     for device in devices::in_use(tx)? {
         let device = devices::get(tx, device)?;
         let event = EventBody::CataloguePublished { store_id: store_id.clone(), revision };
-        super::tell::tell(tx, ctx, &device, &event)?;
+        super::tell::tell(tx, ctx, &device, event)?;
     }
     Ok(Answer::Imported { revision, changed })
 }

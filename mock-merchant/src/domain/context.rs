@@ -2,6 +2,7 @@
 
 use super::catalogue::Catalogues;
 use super::config::Config;
+use super::known::Known;
 use crate::keys::Keyring;
 use crate::store::trips::Trip;
 use std::cell::Cell;
@@ -22,6 +23,8 @@ pub struct Ctx {
     pub config: Arc<Config>,
     /// Immutable catalogue revisions, read once.
     pub catalogues: Arc<Catalogues>,
+    /// Devices and stores as they were last seen.
+    pub known: Arc<Known>,
 }
 
 /// Random bytes from a seed, so that the same request in a simulation gives the same result.
@@ -68,12 +71,18 @@ pub struct Core {
     config: Arc<Config>,
     keys: RwLock<Arc<Keyring>>,
     catalogues: Arc<Catalogues>,
+    known: Arc<Known>,
 }
 
 impl Core {
     /// A merchant with this policy and these keys.
     pub fn new(config: Config, keys: Keyring) -> Self {
-        Self { config: Arc::new(config), keys: RwLock::new(Arc::new(keys)), catalogues: Arc::default() }
+        Self {
+            config: Arc::new(config),
+            keys: RwLock::new(Arc::new(keys)),
+            catalogues: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     /// The arguments for one request at `now`; `seed` is 32 random bytes, used once.
@@ -84,12 +93,18 @@ impl Core {
             keys: self.keys(),
             config: self.config.clone(),
             catalogues: self.catalogues.clone(),
+            known: self.known.clone(),
         }
     }
 
     /// The keys in use.
     pub fn keys(&self) -> Arc<Keyring> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets devices and stores as they were seen, since they may have changed.
+    pub fn forget(&self) {
+        self.known.forget();
     }
 
     /// Replaces the keys, after a rotation; follow it with [`super::AdminCommand::PublishKeySet`].

@@ -1,19 +1,21 @@
 //! The debit of an accepted basket: stored value first, the bank for the rest (A23, A24).
 
-use super::attempts::business_date;
-use super::tell::{sign, tell};
+use super::attempts::{Case, business_date};
+use super::tell::tell_document;
 use super::{Ctx, holds, service, suspense};
 use crate::bank::port::BankOutcome;
 use crate::failure::{Failure, OrDefect};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
+use crate::store::devices::Device;
 use crate::store::holds::HoldState;
 use crate::store::ledger::{self, Transfer};
 use crate::store::orders::{self, OrderState};
 use crate::store::payments::{self, Payment, PaymentState};
+use crate::store::stores::StoreRow;
 use crate::store::users::UserState;
 use crate::store::{Tx, devices, stores, trips, users};
 use walkpay::Currency;
-use walkpay::protocol::document::{DebitResult, DebitStatus, EventBody, KeyUse, Leg, LegState, PaymentMethod};
+use walkpay::protocol::document::{DebitResult, DebitStatus, EventBody, Leg, LegState, PaymentMethod};
 use walkpay::protocol::order::OrderNews;
 
 /// Writes down what will move: the legs, and the first call to the bank.
@@ -171,7 +173,28 @@ fn open_payment(tx: &Tx<'_>, call: &BankCall) -> Result<Payment, Failure> {
         .or_defect("open debit of a bank call")
 }
 
-/// Posts debits that stored value covers.
+/// Posts what stored value covers, in the transaction that accepts the basket: the payment is closed as it is added. What the device is
+/// to be told.
+pub(super) fn post_covered(case: &Case<'_>, payment: Payment, day: &str) -> Result<DebitResult, Failure> {
+    let Case { tx, ctx, device, store, .. } = *case;
+    let receipt = stores::next_receipt(tx, store.store)?;
+    let mut payment = Payment { state: PaymentState::Closed, receipt: Some(receipt), ..payment };
+    payment.payment = payments::add(tx, &payment, ctx.now)?;
+    let total = payment.total;
+    let (mut legs, mut postings) = (Vec::new(), Vec::new());
+    if let Some(account) = device.account.filter(|_| total.minor > 0) {
+        let (method, state) = (PaymentMethod::StoredValue, LegState::Succeeded);
+        let leg = Leg { method, amount: total, reference: format!("{}.s", payment.trip), state };
+        payments::add_posted(tx, &payment, &leg, day, ctx.now)?;
+        legs.push(leg);
+        postings.push((account, -total.minor));
+    }
+    postings.push((account_of(tx, "sales", store, total.currency)?, total.minor));
+    post(tx, ctx, &payment, store, day, receipt, &postings)?;
+    Ok(result(ctx, device, store, payment, legs, DebitStatus::Debited, 0))
+}
+
+/// Posts debits that stored value covers and that an earlier version has left open.
 pub(super) fn post_local(tx: &Tx<'_>, ctx: &Ctx, limit: u32) -> Result<usize, Failure> {
     let local = payments::local(tx, limit)?;
     for payment in &local {
@@ -192,25 +215,14 @@ fn close(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, reason: Option<&str>) -> Res
     let mut postings = Vec::with_capacity(4);
     if let Some((account, minor)) = ledger::take_reservation(tx, &payment.trip)? {
         postings.push((account, -minor));
-        payments::set_leg(tx, &format!("{}.s", payment.trip), LegState::Succeeded)?;
+        payments::stored_value_moved(tx, payment.payment)?;
     }
     postings.push((clearing(tx, currency)?, -by_bank));
     postings.push((account_of(tx, "receivable", &store, currency)?, -due));
     postings.push((account_of(tx, "sales", &store, currency)?, payment.total.minor));
-    ledger::post(
-        tx,
-        &Transfer {
-            kind: "debit",
-            reference: &format!("{}.debit", payment.trip),
-            store: Some(store.store),
-            trip: Some(payment.trip),
-            business_date: &business_date(ctx.now, &store.info.time_zone)?,
-            receipt: Some(receipt),
-            at: ctx.now,
-        },
-        &postings,
-    )?;
-    payments::date_legs(tx, payment.payment, &business_date(ctx.now, &store.info.time_zone)?, ctx.now)?;
+    let day = business_date(ctx.now, &store.info.time_zone)?;
+    post(tx, ctx, payment, &store, &day, receipt, &postings)?;
+    payments::date_legs(tx, payment.payment, &day, ctx.now)?;
     payments::close(tx, payment.payment, reason, receipt, ctx.now)?;
     let (state, status) = match due {
         0 => (OrderState::Paid, DebitStatus::Debited),
@@ -230,6 +242,29 @@ fn close(tx: &Tx<'_>, ctx: &Ctx, payment: &Payment, reason: Option<&str>) -> Res
     forget_binding(tx, trip.user)
 }
 
+/// The transfer of a debit, under a reference that rises with the order's number, as its row does.
+fn post(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    payment: &Payment,
+    store: &StoreRow,
+    day: &str,
+    receipt: u64,
+    postings: &[(i64, i64)],
+) -> Result<(), Failure> {
+    let transfer = Transfer {
+        kind: "debit",
+        reference: &format!("{:015}.debit", payment.number.number()),
+        store: Some(store.store),
+        trip: Some(payment.trip),
+        business_date: day,
+        receipt: Some(receipt),
+        at: ctx.now,
+    };
+    ledger::post(tx, &transfer, postings)?;
+    Ok(())
+}
+
 fn succeeded(legs: &[Leg]) -> impl Iterator<Item = &Leg> {
     legs.iter().filter(|l| l.state == LegState::Succeeded && l.method != PaymentMethod::StoredValue)
 }
@@ -246,10 +281,28 @@ pub(super) fn tell_result(
     let trip = trips::get(tx, &payment.trip)?;
     let device = devices::get(tx, trip.device)?;
     let store = stores::get(tx, trip.store.or_defect("store of an accepted trip")?)?;
-    let currency = payment.total.currency;
-    let result = DebitResult {
+    let legs = payments::legs(tx, payment.payment, payment.total.currency)?;
+    tell_debit(tx, ctx, &device, result(ctx, &device, &store, payment, legs, status, due))
+}
+
+/// Tells the device a result.
+pub(super) fn tell_debit(tx: &Tx<'_>, ctx: &Ctx, device: &Device, result: DebitResult) -> Result<(), Failure> {
+    tell_document(tx, ctx, device, result, |document| EventBody::Debit { document })?;
+    Ok(())
+}
+
+fn result(
+    ctx: &Ctx,
+    device: &Device,
+    store: &StoreRow,
+    payment: Payment,
+    legs: Vec<Leg>,
+    status: DebitStatus,
+    due: i64,
+) -> DebitResult {
+    DebitResult {
         merchant_id: ctx.keys.merchant_id().clone(),
-        store_id: store.info.store_id,
+        store_id: store.info.store_id.clone(),
         sub: device.sub.clone(),
         device_id: device.device_id,
         trip_id: payment.trip,
@@ -257,15 +310,12 @@ pub(super) fn tell_result(
         service_number: payment.number,
         status,
         total: payment.total,
-        due: currency.minor(due),
-        legs: payments::legs(tx, payment.payment, currency)?,
+        due: payment.total.currency.minor(due),
+        legs,
         reason: payment.reason.filter(|_| status == DebitStatus::Unpaid),
         receipt_number: payment.receipt,
         issued_at: ctx.now,
-    };
-    let document = sign(ctx, KeyUse::Results, &result)?;
-    tell(tx, ctx, &device, &EventBody::Debit { document })?;
-    Ok(())
+    }
 }
 
 /// The bank account of an erased user is needed until the last debit is closed.

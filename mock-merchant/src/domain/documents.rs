@@ -6,6 +6,7 @@ use crate::store::devices::{Device, DeviceState};
 use crate::store::stores::StoreRow;
 use crate::store::users::UserState;
 use crate::store::{Tx, devices, stores};
+use std::sync::Arc;
 use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::document::{BasketSummary, EventBody, HoldRequest, KeyRotation, TripCancellation};
 use walkpay::protocol::jws::{Document, Signed, peek, verify};
@@ -21,6 +22,29 @@ pub(super) fn caller(tx: &Tx<'_>, caller: &Caller) -> Result<(Device, KeyId), Fa
     let device = devices::find(tx, device_id)?;
     let device = device.ok_or_else(|| refuse(ProblemCode::KeyUnknown, "no device has this key"))?;
     Ok((device, kid.clone()))
+}
+
+/// A document of the device that asks, as [`received`] checks it. The device as it was last seen is good enough: what may have changed
+/// since is looked at by [`taken_in`].
+pub(super) fn received_from<D: OfDevice>(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    asking: &Caller,
+    key: Key,
+    jws: &str,
+) -> Result<Signed<D>, Failure> {
+    let Caller::Device { device_id, .. } = asking else {
+        return Err(refuse(ProblemCode::Forbidden, "only a device can ask this"));
+    };
+    let unknown = || refuse(ProblemCode::KeyUnknown, "no device has this key");
+    let (device, before) = ctx.known.device(tx, device_id)?.ok_or_else(unknown)?;
+    match received(tx, ctx, &device, key, jws) {
+        Err(Failure::Refused { .. }) if before => {
+            let device = ctx.known.look_at_device(tx, device_id)?.ok_or_else(unknown)?;
+            received(tx, ctx, &device, key, jws)
+        }
+        other => other,
+    }
 }
 
 /// The device that asks by its request key in force. One that a rotation has retired may sign for what its device has signed as a document
@@ -147,8 +171,8 @@ fn check_bound(ctx: &Ctx, device: &Device, document: &impl OfDevice) -> Result<(
 }
 
 /// The store that a document names.
-pub(super) fn store(tx: &Tx<'_>, store_id: &StoreId) -> Result<StoreRow, Failure> {
-    let found = stores::find(tx, store_id)?;
+pub(super) fn store(tx: &Tx<'_>, ctx: &Ctx, store_id: &StoreId) -> Result<Arc<StoreRow>, Failure> {
+    let found = ctx.known.store(tx, store_id)?;
     found.ok_or_else(|| refuse(ProblemCode::DocumentMismatch, format!("this merchant has no store {store_id}")))
 }
 
@@ -164,7 +188,7 @@ pub(super) fn note(tx: &Tx<'_>, ctx: &Ctx, device: &Device, device_seq: u64, jws
     if matches!(device.state, DeviceState::Active | DeviceState::Pending) {
         devices::set_state(tx, device.device, DeviceState::Frozen, ctx.now)?;
         stores::audit(tx, ctx.now, "merchant", "freeze_device", &device.device_id.to_string())?;
-        tell(tx, ctx, device, &EventBody::DeviceFrozen {})?;
+        tell(tx, ctx, device, EventBody::DeviceFrozen {})?;
     }
     let detail = format!("another document was signed as number {device_seq}: enrol this device again");
     Err(refuse(ProblemCode::DeviceFrozen, detail))

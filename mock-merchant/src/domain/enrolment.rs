@@ -178,7 +178,7 @@ pub(super) fn rotate(
     devices::add_rotation(tx, device.device, &body_sha256, ctx.now, device.last_seq)?;
     stores::audit(tx, ctx.now, device.sub.as_str(), "rotate_keys", &device_id.to_string())?;
     let [request_kid, consent_kid] = kids;
-    tell(tx, ctx, &device, &EventBody::KeysRotated { request_kid, consent_kid })?;
+    tell(tx, ctx, &device, EventBody::KeysRotated { request_kid, consent_kid })?;
     let body = Recorded { recorded_at: ctx.now, last_seq: device.last_seq };
     Ok(Answer::Recorded { body, repeat: false })
 }

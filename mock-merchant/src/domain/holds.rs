@@ -1,7 +1,7 @@
 //! Holds: taken in, passed on to the bank, raised, released (A26).
 
 use super::documents::{self, Key};
-use super::tell::{sign, tell};
+use super::tell::tell_document;
 use super::{Answer, Caller, Ctx, Mutation, attempts};
 use crate::bank::port::BankOutcome;
 use crate::failure::{Failure, OrDefect, refuse};
@@ -12,7 +12,8 @@ use crate::store::payments::{self, PaymentState};
 use crate::store::stores::StoreRow;
 use crate::store::trips::{self, Trip, TripState};
 use crate::store::{Tx, devices, stores, users};
-use walkpay::protocol::document::{EventBody, HoldRequest, HoldResult, KeyUse};
+use std::sync::Arc;
+use walkpay::protocol::document::{EventBody, HoldRequest, HoldResult};
 use walkpay::protocol::jws::Signed;
 use walkpay::protocol::message::{HoldPut, Recorded};
 use walkpay::protocol::problem::ProblemCode;
@@ -21,7 +22,7 @@ use walkpay::{HoldId, TripId};
 /// A hold request whose document has been verified.
 pub(super) struct PreparedHold {
     signed: Signed<HoldRequest>,
-    store: StoreRow,
+    store: Arc<StoreRow>,
 }
 
 /// Document level: form, signature, binding to caller and path.
@@ -32,13 +33,12 @@ pub(super) fn prepare(
     hold_id: &HoldId,
     body: &HoldPut,
 ) -> Result<PreparedHold, Failure> {
-    let (device, _) = documents::caller(tx, caller)?;
-    let signed = documents::received::<HoldRequest>(tx, ctx, &device, Key::Consent, &body.hold)?;
+    let signed = documents::received_from::<HoldRequest>(tx, ctx, caller, Key::Consent, &body.hold)?;
     let document = &signed.document;
     if document.hold_id != *hold_id {
         return Err(refuse(ProblemCode::DocumentMismatch, "the document is of another hold"));
     }
-    let store = documents::store(tx, &document.store_id)?;
+    let store = documents::store(tx, ctx, &document.store_id)?;
     Ok(PreparedHold { signed, store })
 }
 
@@ -351,7 +351,6 @@ fn tell_hold(tx: &Tx<'_>, ctx: &Ctx, hold: &Hold, reason: Option<&str>) -> Resul
         expires_at: hold.expires_at.filter(|_| hold.state == HoldState::Placed),
         issued_at: ctx.now,
     };
-    let document = sign(ctx, KeyUse::Results, &result)?;
-    tell(tx, ctx, &device, &EventBody::Hold { document })?;
+    tell_document(tx, ctx, &device, result, |document| EventBody::Hold { document })?;
     Ok(())
 }

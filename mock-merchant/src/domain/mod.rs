@@ -17,6 +17,7 @@ mod enrolment;
 mod gates;
 mod handle;
 mod holds;
+mod known;
 pub mod once;
 mod paying;
 mod questions;

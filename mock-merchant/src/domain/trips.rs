@@ -74,7 +74,7 @@ fn give_up(tx: &Tx<'_>, ctx: &Ctx, trip_id: &TripId) -> Result<(), Failure> {
     let trip = trips::get(tx, trip_id)?;
     let device = devices::get(tx, trip.device)?;
     attempts::reject_undecided(tx, ctx, trip_id)?;
-    tell(tx, ctx, &device, &EventBody::TripCancelled { trip_id: *trip_id })?;
+    tell(tx, ctx, &device, EventBody::TripCancelled { trip_id: *trip_id })?;
     holds::release_unneeded(tx, ctx, trip_id)
 }
 

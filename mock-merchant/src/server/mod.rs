@@ -175,11 +175,8 @@ impl Prepared {
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
-        let (woken, kicked) = (waiters.clone(), kick.clone());
-        let (writer, writer_thread) = Writer::start(connection, move |devices| {
-            woken.wake(devices);
-            kicked.notify_one();
-        })?;
+        let woken = waiters.clone();
+        let (writer, writer_thread) = Writer::start(connection, move |devices| woken.wake(devices))?;
         let app = Arc::new(App::new(Parts {
             merchant_id: folder.merchant_id().clone(),
             core: Arc::new(core),

@@ -56,7 +56,7 @@ pub fn add(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let decided = (new.state != AttemptState::Waiting).then_some(now.as_millis());
-    tx.execute(
+    let entry = tx.insert(
         "INSERT INTO attempts (trip, attempt, body_sha256, jws, state, checks, reasons, decided_at, recorded_at, last_seq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         (
@@ -73,10 +73,7 @@ pub fn add(
         ),
     )?;
     if new.state != AttemptState::Rejected {
-        tx.execute(
-            "INSERT INTO attempt_lines (trip, attempt, lines) VALUES (?1, ?2, ?3)",
-            (new.trip.as_bytes(), new.attempt, lines),
-        )?;
+        tx.execute("INSERT INTO attempt_lines (entry, lines) VALUES (?1, ?2)", (entry, lines))?;
     }
     Ok(())
 }
@@ -147,7 +144,7 @@ pub fn checks_of_user(tx: &Tx<'_>, user: i64, but: &TripId) -> Result<u64, Store
 
 /// The lines' bytes, unless erased.
 pub fn lines(tx: &Tx<'_>, trip: &TripId, attempt: u32) -> Result<Option<Vec<u8>>, StoreError> {
-    let sql = "SELECT lines FROM attempt_lines WHERE trip = ?1 AND attempt = ?2";
+    let sql = "SELECT l.lines FROM attempts a JOIN attempt_lines l USING (entry) WHERE a.trip = ?1 AND a.attempt = ?2";
     tx.first(sql, (trip.as_bytes(), attempt), |r| r.get(0))
 }
 

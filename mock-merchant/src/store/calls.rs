@@ -145,6 +145,7 @@ pub struct NewCall<'a> {
 
 /// Orders a call, due at once; `false` if there is one under its reference.
 pub fn order(tx: &Tx<'_>, new: &NewCall<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    tx.note_work();
     let changed = tx.execute(
         "INSERT INTO bank_calls (merchant, reference, subject, kind, hold, original, account, currency, minor, step, state,
            due, made_at, pay, refund) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'call', 'open', ?9, ?9, ?10, ?11) ON CONFLICT (reference) DO NOTHING",
@@ -259,6 +260,7 @@ pub fn set_cursor(tx: &Tx<'_>, cursor: &Cursor) -> Result<(), StoreError> {
 
 /// Has the statement read at `due` unless it is read earlier.
 pub fn read_statement_by(tx: &Tx<'_>, due: Timestamp) -> Result<(), StoreError> {
+    tx.note_work();
     tx.execute("UPDATE statement_cursor SET due = ?1 WHERE merchant = 1 AND due > ?1", [due.as_millis()])?;
     Ok(())
 }

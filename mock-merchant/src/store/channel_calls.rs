@@ -102,6 +102,7 @@ pub struct NewChannelCall<'a> {
 
 /// Orders a call, due at once; nothing happens if there is one of its kind under its reference.
 pub fn order(tx: &Tx<'_>, new: &NewChannelCall<'_>, now: Timestamp) -> Result<(), StoreError> {
+    tx.note_work();
     tx.execute(
         "INSERT INTO channel_calls (merchant, pay, refund, receipt, kind, reference, currency, minor, step, state, due, made_at)
          VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, 'call', 'open', ?8, ?8) ON CONFLICT (kind, reference) DO NOTHING",

@@ -99,6 +99,7 @@ pub struct NewDelivery<'a> {
 
 /// Writes a message down, due at once.
 pub fn add(tx: &Tx<'_>, new: &NewDelivery<'_>, now: Timestamp) -> Result<(), StoreError> {
+    tx.note_work();
     let state = if new.dead.is_some() { DeliveryState::Dead } else { DeliveryState::Waiting };
     let (due, ended) = if new.dead.is_some() { (None, Some(now)) } else { (Some(now), None) };
     let sql = "INSERT INTO deliveries (merchant, message_id, source, kind, number, body, state, due, made_at, ended_at, last_error)

@@ -2,7 +2,7 @@
 
 use super::read::{count, counted, device_id, jwk, key_text, optional_time, parsed, public_key, time, words};
 use super::users::UserState;
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, events};
 use rusqlite::Row;
 use walkpay::protocol::crypto::{Jwk, PublicKey};
 use walkpay::{DeviceId, KeyId, Sub, Timestamp};
@@ -50,14 +50,16 @@ pub struct Device {
     pub user_state: UserState,
     /// The user's stored-value account.
     pub account: Option<i64>,
+    /// Whether the user was picked for a spot check that staff has not accepted yet.
+    pub picked: bool,
 }
 
 /// The query of [`read`] with a condition.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.device, d.device_id, d.state, d.request_kid, d.request_key, d.consent_kid, d.consent_key, d.active_since, d.last_seq, \
-             u.user, u.sub, u.state, u.account FROM devices d JOIN users u USING (user) ",
+            "SELECT d.device, d.device_id, d.state, d.request_kid, d.request_key, d.consent_kid, d.consent_key, d.active_since, c.last_seq, \
+             u.user, u.sub, u.state, u.account, u.picked FROM devices d JOIN event_counters c USING (device) JOIN users u USING (user) ",
             $rest
         )
     };
@@ -78,6 +80,7 @@ fn read(r: &Row<'_>) -> rusqlite::Result<Device> {
         sub: parsed(r, 10)?,
         user_state: r.get(11)?,
         account: r.get(12)?,
+        picked: r.get(13)?,
     })
 }
 
@@ -195,6 +198,7 @@ pub fn add(tx: &Tx<'_>, new: &NewDevice<'_>) -> Result<i64, StoreError> {
         ),
     )?;
     tx.execute("INSERT INTO device_labels (device, label) VALUES (?1, ?2)", (device, new.label))?;
+    events::begin(tx, device)?;
     Ok(device)
 }
 

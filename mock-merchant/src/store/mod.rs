@@ -13,6 +13,7 @@ pub mod events;
 pub mod holds;
 pub mod idempotency;
 pub mod invariants;
+mod later;
 pub mod ledger;
 pub mod legs;
 mod open;

@@ -54,8 +54,13 @@ pub fn fees(tx: &Tx<'_>, number: ServiceNumber) -> Result<Vec<FeeLine>, StoreErr
 
 /// Sets the fee lines of an order.
 pub fn set_fees(tx: &Tx<'_>, number: ServiceNumber, fees: &[FeeLine]) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM order_fees WHERE number = ?1", [counted(number.number())])?;
+    add_fees(tx, number, fees)
+}
+
+/// The fee lines of an order that has none.
+pub fn add_fees(tx: &Tx<'_>, number: ServiceNumber, fees: &[FeeLine]) -> Result<(), StoreError> {
     let number = counted(number.number());
-    tx.execute("DELETE FROM order_fees WHERE number = ?1", [number])?;
     for (n, fee) in (1i64..).zip(fees) {
         let sql = "INSERT INTO order_fees (number, n, name, quantity, unit_minor, minor, tax_rate, tax_minor)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";

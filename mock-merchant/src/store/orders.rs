@@ -149,8 +149,10 @@ pub struct NewOrder<'a> {
     pub payee: &'a str,
     /// The payer's row.
     pub payer: i64,
-    /// What it comes to, all of it due.
+    /// What it comes to.
     pub total: Money,
+    /// What of that is owed, in minor units.
+    pub due: i64,
     /// The case.
     pub case_number: &'a str,
     /// When the service arose.
@@ -175,7 +177,7 @@ pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError>
     let number = tx.insert(
         "INSERT INTO orders (merchant, source, state, service_name, payee, payer, currency, total, due, case_number,
            arose_at, deadline, store, made_at, changed_at)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?13, ?8, ?9, ?10, ?11, ?12, ?12)",
         (
             new.source,
             new.state,
@@ -189,6 +191,7 @@ pub fn add(tx: &Tx<'_>, new: &NewOrder<'_>) -> Result<ServiceNumber, StoreError>
             new.deadline.as_millis(),
             new.store,
             new.made_at.as_millis(),
+            new.due,
         ),
     )?;
     service_number(number)
@@ -259,6 +262,7 @@ pub fn set_wake(
     reminders: u32,
     wake_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
+    tx.note_work();
     let sql = "UPDATE orders SET reminders = ?2, wake_at = ?3 WHERE number = ?1";
     tx.execute(sql, (counted(number.number()), reminders, wake_at.map(Timestamp::as_millis)))?;
     Ok(())

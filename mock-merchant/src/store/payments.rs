@@ -80,11 +80,12 @@ fn read(r: &Row<'_>) -> rusqlite::Result<Payment> {
     })
 }
 
-/// Adds a payment; its row is in the answer. `new.payment` is ignored.
+/// Adds a payment, perhaps one that is closed at once; its row is in the answer. `new.payment` is ignored.
 pub fn add(tx: &Tx<'_>, new: &Payment, now: Timestamp) -> Result<i64, StoreError> {
+    let closed_at = (new.state == PaymentState::Closed).then_some(now.as_millis());
     tx.insert(
         "INSERT INTO payments (merchant, number, trip, attempt, state, currency, total, stored_value, entry, held,
-           opened_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+           opened_at, receipt, closed_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         (
             counted(new.number.number()),
             new.trip.as_bytes(),
@@ -96,6 +97,8 @@ pub fn add(tx: &Tx<'_>, new: &Payment, now: Timestamp) -> Result<i64, StoreError
             &new.entry,
             new.held,
             now.as_millis(),
+            new.receipt.map(counted),
+            closed_at,
         ),
     )
 }
@@ -168,6 +171,32 @@ pub fn date_legs(tx: &Tx<'_>, payment: i64, business_date: &str, at: Timestamp) 
     Ok(())
 }
 
+/// Adds the leg of a payment that stored value covers, posted in this transaction; `payment.payment` is its row.
+pub fn add_posted(
+    tx: &Tx<'_>,
+    payment: &Payment,
+    leg: &Leg,
+    business_date: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state, business_date, posted_at)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        (
+            counted(payment.number.number()),
+            payment.payment,
+            method_word(leg.method),
+            leg.amount.currency.code(),
+            leg.amount.minor,
+            &leg.reference,
+            leg_word(leg.state),
+            business_date,
+            at.as_millis(),
+        ),
+    )?;
+    Ok(())
+}
+
 /// Adds a leg.
 pub fn add_leg(
     tx: &Tx<'_>,
@@ -185,9 +214,17 @@ pub fn add_leg(
     Ok(())
 }
 
-/// Sets what is known of a leg.
+/// Sets what is known of a leg under a reference of the bank.
 pub fn set_leg(tx: &Tx<'_>, reference: &str, state: LegState) -> Result<(), StoreError> {
-    tx.execute("UPDATE legs SET state = ?2 WHERE reference = ?1", (reference, leg_word(state)))?;
+    let sql = "UPDATE legs SET state = ?2 WHERE reference = ?1 AND method <> 'stored_value'";
+    tx.execute(sql, (reference, leg_word(state)))?;
+    Ok(())
+}
+
+/// The stored value of a payment has moved.
+pub fn stored_value_moved(tx: &Tx<'_>, payment: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE legs SET state = 'succeeded' WHERE payment = ?1 AND method = 'stored_value'";
+    tx.execute(sql, [payment])?;
     Ok(())
 }
 

@@ -71,6 +71,8 @@ tables! {
     "enrolment_nonces": "fresh proofs", "minutes", "nothing personal";
     "events": "what devices were told, without goods", "as long as the device", "stays: opaque ids",
         "SELECT e.seq, e.jws FROM events e JOIN devices d USING (device) WHERE d.user = ?1";
+    "event_counters": "numbering what devices are told", "as long as the device", "stays: a number under opaque ids",
+        "SELECT c.last_seq FROM event_counters c JOIN devices d USING (device) WHERE d.user = ?1";
     "catalogue_revisions": "catalogue", "30 days after the last use", "nothing personal";
     "catalogue_rows": "catalogue", "30 days after the last use", "nothing personal";
     "trips": "visits under opaque ids", "as long as the books", "stays: evidence",
@@ -79,7 +81,7 @@ tables! {
     "attempts": "signed basket summaries and verdicts", "as long as the books", "stays: evidence under opaque ids",
         "trips:attempts";
     "attempt_lines": "the goods", "until erasure", "deleted; their digest stays in the signed summary",
-        "trips:attempt_lines";
+        "SELECT a.trip, a.attempt, l.lines FROM attempt_lines l JOIN attempts a USING (entry) JOIN trips t USING (trip) WHERE t.user = ?1";
     "decisions": "what staff decided", "as long as the books", "stays under opaque ids", "trips:decisions";
     "exit_passes": "letting shoppers out", "as long as the books", "stays under opaque ids", "trips:exit_passes";
     "spent_passes": "letting them out once", "as long as the books", "stays under opaque ids";
@@ -200,7 +202,7 @@ pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
         "DELETE FROM user_days WHERE user = ?1",
         "DELETE FROM enrolment_codes WHERE user = ?1",
         "DELETE FROM device_labels WHERE device IN (SELECT device FROM devices WHERE user = ?1)",
-        "DELETE FROM attempt_lines WHERE trip IN (SELECT trip FROM trips WHERE user = ?1)",
+        "DELETE FROM attempt_lines WHERE entry IN (SELECT a.entry FROM trips t JOIN attempts a USING (trip) WHERE t.user = ?1)",
         "DELETE FROM order_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
         "DELETE FROM order_version_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
         "DELETE FROM slip_texts WHERE slip IN (SELECT slip FROM slips WHERE payer = ?1)",

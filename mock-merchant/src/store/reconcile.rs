@@ -111,7 +111,7 @@ pub fn unreceived(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, 
 pub fn unbooked(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, StoreError> {
     // A slip's orders can have days of several time zones: all legs under the reference count, whichever day they are of.
     let sql = "SELECT * FROM (SELECT 'bank', d.reference, d.currency, (SELECT sum(CASE WHEN l.refund IS NULL THEN l.minor ELSE -l.minor END)
-                   FROM legs l WHERE l.reference = d.reference AND l.state = 'succeeded' AND l.business_date IS NOT NULL) AS ledger,
+                   FROM legs l WHERE l.reference = d.reference AND l.method <> 'stored_value' AND l.state = 'succeeded' AND l.business_date IS NOT NULL) AS ledger,
                    (SELECT ifnull(sum(e.minor), 0) FROM statement_entries e WHERE e.reference = d.reference) AS booked
                  FROM (SELECT DISTINCT reference, currency FROM legs WHERE state = 'succeeded' AND business_date IS NOT NULL
                    AND business_date = ?1 AND method = 'bank') d)
@@ -127,7 +127,7 @@ pub fn unposted(tx: &Tx<'_>, day: &Day<'_>, limit: usize) -> Result<Vec<Gap>, St
                  WHEN 'waiting' THEN 1
                  WHEN 'suspense' THEN EXISTS (SELECT 1 FROM suspense s WHERE s.reference = e.reference AND s.state IN ('open', 'refunding'))
                  ELSE e.minor > 0
-                   AND NOT EXISTS (SELECT 1 FROM legs l WHERE l.reference = e.reference AND l.state = 'succeeded')
+                   AND NOT EXISTS (SELECT 1 FROM legs l WHERE l.reference = e.reference AND l.method <> 'stored_value' AND l.state = 'succeeded')
                    AND NOT EXISTS (SELECT 1 FROM bank_calls d JOIN bank_calls c ON c.subject = d.subject
                      WHERE d.reference = e.reference AND c.original = e.reference AND c.kind IN ('reverse', 'refund') AND c.state = 'approved')
                END ORDER BY e.seq LIMIT ?3";

@@ -79,8 +79,9 @@ pub fn put(tx: &Tx<'_>, info: &StoreInfo) -> Result<(), StoreError> {
 
 /// The next receipt number of a store, used up by asking.
 pub fn next_receipt(tx: &Tx<'_>, store: i64) -> Result<u64, StoreError> {
-    let sql = "UPDATE stores SET next_receipt = next_receipt + 1 WHERE store = ?1 RETURNING next_receipt - 1";
+    let sql = "SELECT next_receipt FROM stores WHERE store = ?1";
     let number = tx.first(sql, [store], |r| super::read::count(r, 0))?;
+    tx.execute("UPDATE stores SET next_receipt = next_receipt + 1 WHERE store = ?1", [store])?;
     number.ok_or_else(|| StoreError::Defect(format!("no store {store}")))
 }
 

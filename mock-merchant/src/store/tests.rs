@@ -122,7 +122,8 @@ fn invariants_notice_what_is_wrong() {
     damage("INSERT INTO postings VALUES (1, 3, 1, 5)", "sum to zero");
     damage("UPDATE accounts SET balance = balance + 1", "sums of their postings");
     damage("UPDATE accounts SET reserved = 5", "open reservations");
-    damage("UPDATE devices SET last_seq = last_seq + 1", "no gaps");
+    damage("UPDATE event_counters SET last_seq = last_seq + 1", "no gaps");
+    damage("DELETE FROM event_counters", "no gaps");
     damage("UPDATE accounts SET reserved = 501 WHERE floor = 0", "below its limit");
     damage(
         "INSERT INTO legs (number, payment, n, method, currency, minor, reference, state, business_date)
@@ -311,4 +312,55 @@ fn a_database_of_the_first_version_keeps_its_orders_and_legs() {
     )
     .unwrap();
     assert_eq!(new.last_insert_rowid(), 8);
+}
+
+#[test]
+fn a_database_of_the_third_version_keeps_its_visits_and_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema/0001.sql")).unwrap();
+    old.execute_batch(include_str!("schema/0002.sql")).unwrap();
+    old.execute_batch(include_str!("schema/0003.sql")).unwrap();
+    old.execute_batch(
+        "INSERT INTO merchants VALUES (1, 'm', 'Shop', 0);
+         INSERT INTO users (user, merchant, sub, state, created_at) VALUES (1, 1, 'u_1', 'active', 0);
+         INSERT INTO devices (device, merchant, device_id, user, state, request_kid, request_key, consent_kid, consent_key, enrolled_at, last_seq,
+           body_sha256, granted) VALUES (4, 1, x'04', 1, 'active', 'r', '{}', 'c', '{}', 0, 2, x'00', '');
+         INSERT INTO events VALUES (4, 1, 'first'), (4, 2, 'second');
+         INSERT INTO trips (trip, merchant, store, user, device, state, first_seen, last_sign, attempt, accepted)
+           VALUES (x'01', 1, 1, 1, 4, 'accepted', 5, 6, 2, 2), (x'02', 1, 1, 1, 4, 'open', 7, 8, 1, NULL);
+         INSERT INTO attempts (trip, attempt, body_sha256, jws, state, recorded_at, last_seq)
+           VALUES (x'01', 1, x'00', 'a', 'rejected', 5, 0), (x'01', 2, x'00', 'b', 'accepted', 6, 1), (x'02', 1, x'00', 'c', 'waiting', 7, 2);
+         INSERT INTO attempt_lines VALUES (x'01', 2, x'aa'), (x'02', 1, x'bb');
+         INSERT INTO legs (leg, number, payment, n, method, currency, minor, reference, state, business_date, posted_at)
+           VALUES (9, 7, 1, 1, 'stored_value', 'EUR', 600, 'a.s', 'succeeded', '2026-01-31', 6);",
+    )
+    .unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 3", 0x5750_4d54)).unwrap();
+    drop(old);
+    let new = open(&path, &identity()).unwrap();
+    let text = |sql: &str| new.query_row(sql, [], |r| r.get::<_, String>(0)).unwrap();
+    assert_eq!(
+        text("SELECT group_concat(seq || ' ' || jws) FROM (SELECT * FROM events ORDER BY event)"),
+        "1 first,2 second"
+    );
+    assert_eq!(text("SELECT device || ' ' || last_seq FROM event_counters"), "4 2");
+    assert_eq!(
+        text(
+            "SELECT group_concat(hex(trip) || ' ' || state || ' ' || attempt || ' ' || ifnull(accepted, '-')) FROM (SELECT * FROM trips ORDER BY visit)"
+        ),
+        "01 accepted 2 2,02 open 1 -"
+    );
+    assert_eq!(
+        text(
+            "SELECT group_concat(hex(trip) || attempt || jws || ifnull(hex(lines), '-')) FROM
+               (SELECT * FROM attempts LEFT JOIN attempt_lines USING (entry) ORDER BY entry)"
+        ),
+        "011a-,012bAA,021cBB"
+    );
+    assert_eq!(text("SELECT leg || ' ' || reference || ' ' || business_date FROM legs"), "9 a.s 2026-01-31");
+    let twice = "INSERT INTO attempts (trip, attempt, body_sha256, jws, state, recorded_at, last_seq)
+                 VALUES (x'01', 3, x'00', 'd', 'accepted', 7, 2)";
+    assert!(new.execute_batch(twice).is_err(), "one attempt of a trip is accepted at most");
 }

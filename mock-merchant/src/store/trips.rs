@@ -68,6 +68,33 @@ pub fn get(tx: &Tx<'_>, trip: &TripId) -> Result<Trip, StoreError> {
     find(tx, trip)?.ok_or_else(|| StoreError::Defect(format!("no trip {trip}")))
 }
 
+impl Trip {
+    /// A visit that is heard of for the first time; nothing is written of it.
+    pub fn new(trip: TripId, store: Option<i64>, user: i64, device: i64, now: Timestamp) -> Self {
+        let (state, attempt, accepted) = (TripState::Open, 0, None);
+        Self { trip, store, user, device, state, first_seen: now, attempt, accepted }
+    }
+}
+
+/// Adds a visit as it is; its first sign of life is its last.
+pub fn add(tx: &Tx<'_>, new: &Trip) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO trips (trip, merchant, store, user, device, state, first_seen, last_sign, attempt, accepted)
+         VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
+        (
+            new.trip.as_bytes(),
+            new.store,
+            new.user,
+            new.device,
+            new.state,
+            new.first_seen.as_millis(),
+            new.attempt,
+            new.accepted,
+        ),
+    )?;
+    Ok(())
+}
+
 /// Opens a visit.
 pub fn open(
     tx: &Tx<'_>,
@@ -77,12 +104,9 @@ pub fn open(
     device: i64,
     now: Timestamp,
 ) -> Result<Trip, StoreError> {
-    tx.execute(
-        "INSERT INTO trips (trip, merchant, store, user, device, state, first_seen, last_sign)
-         VALUES (?1, 1, ?2, ?3, ?4, 'open', ?5, ?5)",
-        (trip.as_bytes(), store, user, device, now.as_millis()),
-    )?;
-    Ok(Trip { trip: *trip, store, user, device, state: TripState::Open, first_seen: now, attempt: 0, accepted: None })
+    let trip = Trip::new(*trip, store, user, device, now);
+    add(tx, &trip)?;
+    Ok(trip)
 }
 
 /// Notes a sign of life, and the highest attempt.

@@ -1,20 +1,30 @@
 //! A transaction, as rules and typed functions see it.
 
 use super::StoreError;
+use super::events::{self, Event};
+use super::later::{Make, Makers};
 use crate::failure::Failure;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use walkpay::DeviceId;
 
-/// An open transaction (or a reader's snapshot), with the devices that got events in it.
+/// An open transaction (or a reader's snapshot), with the events that are to be written at its end.
 pub struct Tx<'c> {
     conn: &'c Connection,
-    woken: RefCell<Vec<DeviceId>>,
+    makers: Option<&'c Makers>,
+    events: RefCell<Vec<Event>>,
+    work: Cell<bool>,
 }
 
 impl<'c> Tx<'c> {
+    /// One whose events are made by whoever ends it.
     pub(super) fn new(conn: &'c Connection) -> Self {
-        Self { conn, woken: RefCell::default() }
+        Self { conn, makers: None, events: RefCell::default(), work: Cell::default() }
+    }
+
+    /// One whose events are made beside it.
+    pub(super) fn with(conn: &'c Connection, makers: &'c Makers) -> Self {
+        Self { makers: Some(makers), ..Self::new(conn) }
     }
 
     /// Runs `f` in a transaction of its own on `conn` and commits it: for programs with one thread, such as simulations
@@ -24,7 +34,13 @@ impl<'c> Tx<'c> {
     /// What `f` returned, or a fault when the commit failed.
     pub fn run<T>(conn: &Connection, f: impl FnOnce(&Tx<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         once(conn, "BEGIN IMMEDIATE")?;
-        let result = f(&Tx::new(conn));
+        let tx = Tx::new(conn);
+        let mut result = f(&tx);
+        if !matches!(result, Err(Failure::Fault(_)))
+            && let Err(e) = events::write(conn, tx.into_events())
+        {
+            result = Err(e.into());
+        }
         let end = if matches!(result, Err(Failure::Fault(_))) { "ROLLBACK" } else { "COMMIT" };
         if conn.is_autocommit() {
             // SQLite has ended the transaction itself.
@@ -69,15 +85,25 @@ impl<'c> Tx<'c> {
         Ok(self.conn.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?)
     }
 
-    pub(super) fn wake(&self, device: DeviceId) {
-        let mut woken = self.woken.borrow_mut();
-        if woken.last() != Some(&device) {
-            woken.push(device);
-        }
+    /// Has an event made and written at the end of the transaction; its number is used up already.
+    pub(super) fn event(&self, device: i64, id: DeviceId, seq: u64, make: Make) {
+        let none = Makers::none();
+        let jws = self.makers.unwrap_or(&none).later(make);
+        self.events.borrow_mut().push(Event { device, id, seq, jws });
     }
 
-    pub(super) fn into_woken(self) -> Vec<DeviceId> {
-        self.woken.into_inner()
+    /// Whether anything was written that a worker is to take up soon.
+    pub fn has_work(&self) -> bool {
+        self.work.get()
+    }
+
+    /// Notes that something was written that a worker is to take up soon.
+    pub(super) fn note_work(&self) {
+        self.work.set(true);
+    }
+
+    pub(super) fn into_events(self) -> Vec<Event> {
+        self.events.into_inner()
     }
 
     pub(super) fn conn(&self) -> &'c Connection {

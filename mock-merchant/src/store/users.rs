@@ -88,11 +88,6 @@ pub fn set_state(tx: &Tx<'_>, user: i64, state: UserState) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Whether somebody was picked for a spot check that staff has not accepted yet.
-pub fn is_picked(tx: &Tx<'_>, user: i64) -> Result<bool, StoreError> {
-    Ok(tx.first("SELECT picked FROM users WHERE user = ?1", [user], |r| r.get(0))?.unwrap_or(false))
-}
-
 /// Notes that somebody was picked for a spot check, or that staff has accepted their basket.
 pub fn set_picked(tx: &Tx<'_>, user: i64, picked: bool) -> Result<(), StoreError> {
     tx.execute("UPDATE users SET picked = ?2 WHERE user = ?1 AND picked <> ?2", (user, picked))?;

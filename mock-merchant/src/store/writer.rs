@@ -1,6 +1,7 @@
 //! The one writer: a thread that commits what waits together (group commit).
 
-use super::{StoreError, Tx};
+use super::later::Makers;
+use super::{StoreError, Tx, events};
 use crate::failure::Failure;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,10 +41,12 @@ impl Writer {
         woken: impl FnMut(&[DeviceId]) + Send + 'static,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (queue, requests) = sync_channel(QUEUE);
+        let none = |cause| StoreError::Files { path: "writer thread".into(), cause };
+        let makers = Makers::start().map_err(none)?;
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&conn, &requests, woken))
-            .map_err(|cause| StoreError::Files { path: "writer thread".into(), cause })?;
+            .spawn(move || run(&conn, &makers, &requests, woken))
+            .map_err(none)?;
         Ok((Self { queue }, thread))
     }
 
@@ -96,11 +99,11 @@ impl Writer {
     }
 }
 
-fn run(conn: &Connection, requests: &Receiver<Step>, mut woken: impl FnMut(&[DeviceId])) {
+fn run(conn: &Connection, makers: &Makers, requests: &Receiver<Step>, mut woken: impl FnMut(&[DeviceId])) {
     while let Ok(first) = requests.recv() {
         let batch = std::iter::once(first).chain(requests.try_iter().take(BATCH - 1));
         let mut deliveries = Vec::new();
-        let devices = match commit_batch(conn, batch, &mut deliveries) {
+        let devices = match commit_batch(conn, makers, batch, &mut deliveries) {
             Ok(devices) => {
                 deliveries.into_iter().for_each(|deliver| deliver(true));
                 devices
@@ -126,18 +129,19 @@ fn run(conn: &Connection, requests: &Receiver<Step>, mut woken: impl FnMut(&[Dev
 /// tells their askers that nothing was committed.
 fn commit_batch(
     conn: &Connection,
+    makers: &Makers,
     batch: impl Iterator<Item = Step>,
     deliveries: &mut Vec<Deliver>,
 ) -> Result<Vec<DeviceId>, StoreError> {
     let mut begun = false;
-    let mut woken = Vec::new();
+    let mut told = Vec::new();
     for step in batch {
         if !begun {
             conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             begun = true;
         }
         conn.prepare_cached("SAVEPOINT request")?.execute([])?;
-        let tx = Tx::new(conn);
+        let tx = Tx::with(conn, makers);
         let Outcome { keep, deliver } = step(&tx);
         deliveries.push(deliver);
         if conn.is_autocommit() {
@@ -145,12 +149,15 @@ fn commit_batch(
             return Err(StoreError::NotCommitted);
         }
         if keep {
-            woken.extend(tx.into_woken());
+            told.extend(tx.into_events());
         } else {
             conn.prepare_cached("ROLLBACK TO request")?.execute([])?;
         }
         conn.prepare_cached("RELEASE request")?.execute([])?;
     }
+    let mut woken: Vec<DeviceId> = told.iter().map(|event| event.id).collect();
+    woken.dedup();
+    events::write(conn, told)?;
     if begun {
         conn.prepare_cached("COMMIT")?.execute([])?;
     }

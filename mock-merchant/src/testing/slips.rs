@@ -33,6 +33,7 @@ impl World {
                 payee,
                 payer,
                 total: amount,
+                due: amount.minor,
                 case_number: "C-1",
                 arose_at: self.now,
                 deadline: self.now.plus(std::time::Duration::from_secs(14 * 24 * 3600)),

@@ -52,6 +52,7 @@ pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
             payee: "Walkpay Services",
             payer,
             total: eur(service.minor),
+            due: service.minor,
             case_number: service.case,
             arose_at: now,
             deadline: now.plus(Duration::from_secs(service.days * 24 * 3600)),

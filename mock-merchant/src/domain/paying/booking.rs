@@ -3,7 +3,7 @@
 use super::{pays as rules, views};
 use crate::domain::attempts::business_date;
 use crate::domain::service::{SourceNews, tell_payer, tell_source};
-use crate::domain::tell::{sign, tell};
+use crate::domain::tell::tell_document;
 use crate::domain::{Ctx, Mutation, debit};
 use crate::failure::{Failure, OrDefect};
 use crate::store::channel_calls::{self, ChannelKind};
@@ -14,8 +14,7 @@ use crate::store::orders::{self, Order, OrderState};
 use crate::store::pays::{self, Pay, PayState};
 use crate::store::slips::{self, Slip, SlipState};
 use crate::store::{Tx, devices, payments, sources, stores, users};
-use walkpay::Sub;
-use walkpay::protocol::document::{DebitStatus, EventBody, KeyUse, PaymentMethod};
+use walkpay::protocol::document::{DebitStatus, EventBody, PaymentMethod};
 use walkpay::protocol::order::{OrderNews, SlipResult};
 
 /// Where an order's money is booked.
@@ -187,29 +186,17 @@ pub(super) fn payer_told(tx: &Tx<'_>, ctx: &Ctx, pay: i64) -> Result<(), Failure
     let pay = pays::get(tx, pay)?;
     let slip = slips::get(tx, pay.slip)?;
     let legs: Vec<_> = legs::of_pay(tx, pay.pay)?.iter().map(OrderLeg::told).collect();
-    let document = |sub: &Sub| {
+    for device in devices::of_user(tx, slip.payer)?.iter().filter(|d| d.state == DeviceState::Active) {
         let result = SlipResult {
             merchant_id: ctx.keys.merchant_id().clone(),
-            sub: sub.clone(),
+            sub: device.sub.clone(),
             slip_number: slip.number,
             slip_status: slip.state.status(),
             payment: views::payment(&pay),
             legs: legs.clone(),
             issued_at: ctx.now,
         };
-        Ok(EventBody::Slip { document: sign(ctx, KeyUse::Results, &result)? })
-    };
-    tell_devices(tx, ctx, slip.payer, document)
-}
-
-fn tell_devices(
-    tx: &Tx<'_>,
-    ctx: &Ctx,
-    user: i64,
-    document: impl Fn(&Sub) -> Result<EventBody, Failure>,
-) -> Result<(), Failure> {
-    for device in devices::of_user(tx, user)?.iter().filter(|d| d.state == DeviceState::Active) {
-        tell(tx, ctx, device, &document(&device.sub)?)?;
+        tell_document(tx, ctx, device, result, |document| EventBody::Slip { document })?;
     }
     Ok(())
 }

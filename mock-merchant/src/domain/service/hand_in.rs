@@ -90,6 +90,7 @@ fn add(tx: &Tx<'_>, ctx: &Ctx, source: &SourceCaller, body: &OrderBody) -> Resul
             payee: &payee,
             payer: payer.user,
             total: priced.total,
+            due: priced.total.minor,
             case_number: &body.case_number,
             arose_at,
             deadline: body.deadline,
@@ -97,7 +98,7 @@ fn add(tx: &Tx<'_>, ctx: &Ctx, source: &SourceCaller, body: &OrderBody) -> Resul
             made_at: ctx.now,
         },
     )?;
-    order_parts::set_fees(tx, number, &priced.lines)?;
+    order_parts::add_fees(tx, number, &priced.lines)?;
     let texts = Texts {
         case_name: body.case_name.clone(),
         paying_unit: body.paying_unit.clone(),

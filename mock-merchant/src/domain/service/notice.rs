@@ -1,12 +1,12 @@
 //! What a payer is told of an order (B10), on all devices that take part.
 
 use crate::domain::Ctx;
-use crate::domain::tell::{sign, tell};
+use crate::domain::tell::tell_document;
 use crate::failure::Failure;
 use crate::store::devices::{self, DeviceState};
 use crate::store::{Tx, orders};
 use walkpay::ServiceNumber;
-use walkpay::protocol::document::{EventBody, KeyUse};
+use walkpay::protocol::document::EventBody;
 use walkpay::protocol::order::{OrderNews, OrderNotice};
 
 /// Tells the payer's active devices of an order, as it now is.
@@ -27,8 +27,7 @@ pub fn tell_payer(tx: &Tx<'_>, ctx: &Ctx, number: ServiceNumber, news: OrderNews
             version: order.version,
             issued_at: ctx.now,
         };
-        let document = sign(ctx, KeyUse::Results, &notice)?;
-        tell(tx, ctx, &device, &EventBody::Order { document })?;
+        tell_document(tx, ctx, &device, notice, |document| EventBody::Order { document })?;
     }
     Ok(())
 }
