@@ -3,6 +3,7 @@
 use super::App;
 use super::body::read;
 use super::problem::Refusal;
+use crate::channel::port::{Notice, Notification};
 use crate::domain::{Answer, Caller, Command};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -19,8 +20,9 @@ use walkpay::protocol::problem::ProblemCode;
         (status = 404, description = "`not_found`: nobody asked for this trade"),
         (status = 422, description = "`document_mismatch`: application, seller, amount or currency are not those of the payment")))]
 pub async fn test_notification(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, Refusal> {
-    let body = read(&app, request.into_body()).await?;
-    receive(&app, PaymentMethod::Test, &body).await?;
+    let (parts, body) = request.into_parts();
+    let body = read(&app, body).await?;
+    receive(&app, PaymentMethod::Test, &Notification { headers: &parts.headers, body: &body }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -28,12 +30,13 @@ pub async fn test_notification(State(app): State<Arc<App>>, request: Request) ->
 ///
 /// # Errors
 /// 401 unless the channel has signed it; what the domain refuses.
-pub async fn receive(app: &App, method: PaymentMethod, body: &[u8]) -> Result<(), Refusal> {
+pub async fn receive(app: &App, method: PaymentMethod, notification: &Notification<'_>) -> Result<(), Refusal> {
     let channel = app.channels.get(method).ok_or_else(|| Refusal::not_found("channel"))?;
-    let receipt = channel.open(body).map_err(|e| {
+    let notice = channel.open(app.clock.now(), notification).await.map_err(|e| {
         tracing::warn!(cause = %e, "a notification that no channel has signed");
         Refusal::new(ProblemCode::SignatureInvalid, "Expected a notification that the channel has signed.")
     })?;
+    let Notice::Paid(receipt) = notice else { return Ok(()) };
     match app.execute(Caller::Channel(method), Command::Notified(receipt)).await? {
         Answer::Done => Ok(()),
         _ => Err(Refusal::internal(&"an answer of another kind than the question")),

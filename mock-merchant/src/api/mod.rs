@@ -39,7 +39,9 @@ pub fn router(app: Arc<App>) -> Router {
     let terminal = terminal_routes().layer(from_fn_with_state(app.clone(), fault::strike));
     let (routes, document) = described(terminal, app.sim.is_some()).split_for_parts();
     let _set_once = app.document.set(openapi::finished(document).into());
+    let gateways = app.gateways.routes();
     let routes: Router = routes
+        .merge(gateways.with_state(()))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))

@@ -1,12 +1,19 @@
 //! Payment channels: the port that the merchant uses, and the channels behind it.
 //!
-//! `stored_value` is the merchant's own ledger and `bank` the bank's port; both need no channel here. `test` is a simulated
+//! `alipay` is reached over its gateway's own protocol. `stored_value` is the merchant's own ledger and `bank` the bank's port; both need no channel here. `test` is a simulated
 //! channel with a book of its own: it moves no money and fails by name.
 
+pub mod alipay;
+pub mod armed;
+pub mod gateways;
+pub mod http;
+pub mod outgoing;
 pub mod port;
+pub mod rsa_key;
+pub mod settings;
 pub mod test;
 
-use port::{ChannelAnswer, ChannelAsk, Forged, Identity, NoAnswer, Receipt};
+use port::{ChannelAnswer, ChannelAsk, Forged, Identity, NoAnswer, Notice, Notification};
 use test::TestChannel;
 use walkpay::Timestamp;
 use walkpay::protocol::document::PaymentMethod;
@@ -43,13 +50,13 @@ impl Channel {
         }
     }
 
-    /// Opens a notification of the channel.
+    /// Opens a notification that came at `now`.
     ///
     /// # Errors
     /// [`Forged`] unless the channel has signed exactly this.
-    pub fn open(&self, body: &[u8]) -> Result<Receipt, Forged> {
+    pub async fn open(&self, _now: Timestamp, notification: &Notification<'_>) -> Result<Notice, Forged> {
         match self {
-            Self::Test(channel) => channel.open_notification(body),
+            Self::Test(channel) => channel.open_notification(notification.body).map(Notice::Paid),
         }
     }
 }
@@ -71,7 +78,9 @@ impl Channels {
 
     /// The simulated channel.
     pub fn test(&self) -> Option<&TestChannel> {
-        self.0.iter().map(|Channel::Test(channel)| channel).next()
+        self.0.iter().find_map(|c| match c {
+            Channel::Test(channel) => Some(channel),
+        })
     }
 
     /// Who the merchant is at each of them.

@@ -18,7 +18,7 @@ pub use limits::{Limits, Rate};
 use crate::api::{self, App, app::Parts};
 use crate::bank::BankError;
 use crate::bank::client::{BankClient, BankSettings};
-use crate::channel::Channels;
+use crate::channel::settings::Settings;
 use crate::channel::test::TestChannel;
 use crate::clock::Clock;
 use crate::demo;
@@ -108,6 +108,8 @@ impl Server {
             merchant_name: config.merchant_name.clone().or_else(|| demo::merchant_name(config.demo)),
         };
         let mut policy = config.policy.clone();
+        let settings = Settings::load(config.channels.as_deref(), &config.data, config.sim)?;
+        settings.apply(&mut policy);
         if config.sim {
             policy.channels.push(TestChannel::identity());
         }
@@ -167,10 +169,7 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
-        let channels = match &faults {
-            Some(faults) => channels::simulated(&folder, faults)?,
-            None => Channels::default(),
-        };
+        let (channels, gateways) = channels::assemble(&folder, faults.as_ref())?;
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
@@ -188,6 +187,7 @@ impl Prepared {
             limits: config.limits.clone(),
             sim: faults,
             channels,
+            gateways,
             behind_proxy: config.behind_proxy,
             waiters,
             kick,
@@ -205,6 +205,7 @@ impl Prepared {
             messages::supervise(app.clone(), callbacks),
             watch::supervise(app.clone(), folder.clone()),
             channels::supervise(app.clone()),
+            channels::supervise_gateways(app.clone()),
         ];
         let (listening, handle) = (listener.url(), Handle::new());
         let server = listener.serve(app.clone(), handle.clone());
