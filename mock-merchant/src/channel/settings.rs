@@ -154,7 +154,6 @@ mod tests {
     fn what_cannot_be_used_is_refused() {
         for bad in [
             "",
-            "[]",
             r#"{"alipai":{}}"#,
             r#"{"alipay":{"secret":"x"}}"#,
             r#"{"query_every_seconds":0}"#,
