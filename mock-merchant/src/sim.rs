@@ -5,6 +5,7 @@
 use crate::bank;
 use crate::bank::port::Subject;
 use crate::channel::test;
+use crate::channel::wechat::sim as tenpay;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,8 @@ pub enum Place {
     Bank,
     /// The simulated payment channel, when the merchant calls it or it notifies.
     Channel,
+    /// The simulated gateway of WeChat Pay, when the merchant calls it, a payer pays there, or it notifies.
+    Tenpay,
 }
 
 /// One row of the table of faults.
@@ -69,7 +72,8 @@ pub fn faults() -> impl Iterator<Item = FaultRow> {
     let terminal = Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Terminal, effect });
     let bank = bank::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Bank, effect });
     let channel = test::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Channel, effect });
-    terminal.chain(bank).chain(channel)
+    let tenpay = tenpay::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Tenpay, effect });
+    terminal.chain(bank).chain(channel).chain(tenpay)
 }
 
 /// A user of the demo store who behaves in a known way.
@@ -203,6 +207,7 @@ pub struct Faults {
     terminal: Mutex<Vec<(Fault, Order)>>,
     bank: bank::Faults,
     channel: test::Faults,
+    tenpay: tenpay::Faults,
 }
 
 impl Faults {
@@ -223,6 +228,10 @@ impl Faults {
         if let Some(fault) = test::Fault::parse(&order.fault) {
             let armed = test::Armed { fault, times: order.times, operation: order.operation };
             return if self.channel.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
+        }
+        if let Some(fault) = tenpay::Fault::parse(&order.fault) {
+            let armed = tenpay::Armed { fault, times: order.times, operation: order.operation };
+            return if self.tenpay.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
         let (fault, _, _) = Fault::TABLE.iter().find(|(_, name, _)| *name == order.fault).ok_or(OrderError::Unknown)?;
         let mut armed = self.lock();
@@ -250,7 +259,14 @@ impl Faults {
             trip_id: None,
             delay_ms: one_second(),
         });
-        terminal.into_iter().chain(bank).chain(channel).collect()
+        let tenpay = self.tenpay.armed().into_iter().map(|a| Order {
+            fault: a.fault.name().to_owned(),
+            times: a.times,
+            operation: a.operation,
+            trip_id: None,
+            delay_ms: one_second(),
+        });
+        terminal.into_iter().chain(bank).chain(channel).chain(tenpay).collect()
     }
 
     /// Disarms everything.
@@ -258,6 +274,7 @@ impl Faults {
         self.lock().clear();
         self.bank.clear();
         self.channel.clear();
+        self.tenpay.clear();
     }
 
     /// Those of the bank, for its simulator.
@@ -268,6 +285,11 @@ impl Faults {
     /// Those of the payment channel, for its simulator.
     pub fn of_channel(&self) -> test::Faults {
         self.channel.clone()
+    }
+
+    /// Those of the simulated WeChat Pay.
+    pub fn of_tenpay(&self) -> tenpay::Faults {
+        self.tenpay.clone()
     }
 
     /// Whether `fault` strikes this operation of the terminal API; that uses it up once. Gives its delay.

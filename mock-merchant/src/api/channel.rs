@@ -4,9 +4,12 @@ use super::App;
 use super::body::read;
 use super::problem::Refusal;
 use crate::channel::port::{Notice, Notification};
+use crate::channel::wechat;
 use crate::domain::{Answer, Caller, Command};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::problem::ProblemCode;
@@ -24,6 +27,25 @@ pub async fn test_notification(State(app): State<Arc<App>>, request: Request) ->
     let body = read(&app, body).await?;
     receive(&app, PaymentMethod::Test, &Notification { headers: &parts.headers, body: &body }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A payment at WeChat Pay, in its own format, answered in its own format: 204, or an error that has it notify again.
+pub async fn tenpay_notification(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let taken = async {
+        let body = read(&app, body).await?;
+        receive(&app, PaymentMethod::Tenpay, &Notification { headers: &parts.headers, body: &body }).await
+    };
+    match taken.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => {
+            let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = wechat::not_taken(&refusal.detail);
+            let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
+            response.extensions_mut().insert(refusal.code);
+            response
+        }
+    }
 }
 
 /// Takes a notification of a channel.

@@ -24,9 +24,11 @@ pub mod terminal;
 
 pub use app::App;
 
+use crate::channel::wechat;
 use axum::Router;
 use axum::http::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::post;
 use problem::Refusal;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -42,6 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
     let gateways = app.gateways.routes();
     let routes: Router = routes
         .merge(gateways.with_state(()))
+        .route(wechat::NOTIFY_PATH, post(channel::tenpay_notification))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))

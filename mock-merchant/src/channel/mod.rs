@@ -1,6 +1,6 @@
 //! Payment channels: the port that the merchant uses, and the channels behind it.
 //!
-//! `alipay` is reached over its gateway's own protocol. `stored_value` is the merchant's own ledger and `bank` the bank's port; both need no channel here. `test` is a simulated
+//! `alipay` and `wechat` are reached over their gateways' own protocols. `stored_value` is the merchant's own ledger and `bank` the bank's port; both need no channel here. `test` is a simulated
 //! channel with a book of its own: it moves no money and fails by name.
 
 pub mod alipay;
@@ -12,17 +12,21 @@ pub mod port;
 pub mod rsa_key;
 pub mod settings;
 pub mod test;
+pub mod wechat;
 
 use port::{ChannelAnswer, ChannelAsk, Forged, Identity, NoAnswer, Notice, Notification};
 use test::TestChannel;
 use walkpay::Timestamp;
 use walkpay::protocol::document::PaymentMethod;
+use wechat::WechatPay;
 
 /// A channel that can be asked.
 #[derive(Clone)]
 pub enum Channel {
     /// The simulated one.
     Test(TestChannel),
+    /// WeChat Pay.
+    Tenpay(WechatPay),
 }
 
 impl Channel {
@@ -30,6 +34,7 @@ impl Channel {
     pub fn method(&self) -> PaymentMethod {
         match self {
             Self::Test(_) => PaymentMethod::Test,
+            Self::Tenpay(_) => PaymentMethod::Tenpay,
         }
     }
 
@@ -37,6 +42,7 @@ impl Channel {
     pub fn identity(&self) -> Identity {
         match self {
             Self::Test(_) => TestChannel::identity(),
+            Self::Tenpay(channel) => channel.identity(),
         }
     }
 
@@ -47,6 +53,7 @@ impl Channel {
     pub async fn ask(&self, now: Timestamp, ask: &ChannelAsk) -> Result<ChannelAnswer, NoAnswer> {
         match self {
             Self::Test(channel) => channel.ask(now, ask).await,
+            Self::Tenpay(channel) => channel.ask(now, ask).await,
         }
     }
 
@@ -54,9 +61,10 @@ impl Channel {
     ///
     /// # Errors
     /// [`Forged`] unless the channel has signed exactly this.
-    pub async fn open(&self, _now: Timestamp, notification: &Notification<'_>) -> Result<Notice, Forged> {
+    pub async fn open(&self, now: Timestamp, notification: &Notification<'_>) -> Result<Notice, Forged> {
         match self {
             Self::Test(channel) => channel.open_notification(notification.body).map(Notice::Paid),
+            Self::Tenpay(channel) => channel.open(now, notification).await,
         }
     }
 }
@@ -80,6 +88,7 @@ impl Channels {
     pub fn test(&self) -> Option<&TestChannel> {
         self.0.iter().find_map(|c| match c {
             Channel::Test(channel) => Some(channel),
+            _ => None,
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use walkpay::Timestamp;
 
 /// What is to be delivered, by its number.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outgoing<T> {
     next: u64,
     waiting: BTreeMap<u64, Item<T>>,
@@ -20,6 +20,12 @@ struct Item<T> {
     /// On its way; after a crash it is sent again.
     #[serde(skip)]
     leaving: bool,
+}
+
+impl<T> Default for Outgoing<T> {
+    fn default() -> Self {
+        Self { next: 0, waiting: BTreeMap::new() }
+    }
 }
 
 impl<T: Clone> Outgoing<T> {

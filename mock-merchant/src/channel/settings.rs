@@ -3,13 +3,16 @@
 //! ```json
 //! { "query_every_seconds": 20, "pay_within_seconds": 900, "margin_seconds": 300,
 //!   "alipay": { "gateway": "https://openapi.alipay.com/gateway.do", "app_id": "…", "seller_id": "…",
-//!               "app_key_file": "alipay/app.key.pem", "alipay_public_key_file": "alipay/alipay.pub.pem" } }
+//!               "app_key_file": "alipay/app.key.pem", "alipay_public_key_file": "alipay/alipay.pub.pem" },
+//!   "tenpay": { "gateway": "https://api.mch.weixin.qq.com", "appid": "…", "mchid": "…", "serial_no": "…",
+//!               "key_file": "tenpay/apiclient_key.pem", "api_v3_key_file": "tenpay/api_v3.key" } }
 //! ```
 //!
 //! A channel without `gateway` is the simulated one, which is there only with `--sim`. With `--sim` and without a file, all channels are.
 
 use super::alipay;
 use super::port::Identity;
+use super::wechat;
 use crate::domain::Config;
 use serde::Deserialize;
 use std::io::ErrorKind;
@@ -32,6 +35,8 @@ pub struct Settings {
     pub margin_seconds: Option<u64>,
     /// Alipay.
     pub alipay: Option<alipay::Settings>,
+    /// WeChat Pay.
+    pub tenpay: Option<wechat::Settings>,
 }
 
 impl Settings {
@@ -60,12 +65,13 @@ impl Settings {
 
     /// All channels, simulated.
     pub fn simulated() -> Self {
-        Self::default()
+        Self { tenpay: Some(wechat::Settings::default()), ..Self::default() }
     }
 
     /// Who the merchant is at each of them.
     pub fn identities(&self) -> Vec<Identity> {
-        self.alipay.iter().map(alipay::Settings::identity).collect()
+        let alipay = self.alipay.iter().map(alipay::Settings::identity);
+        alipay.chain(self.tenpay.iter().map(wechat::Settings::identity)).collect()
     }
 
     /// Has the policy follow the intervals.
@@ -85,6 +91,9 @@ impl Settings {
         if let Some(alipay) = &mut self.alipay {
             alipay.below(folder);
         }
+        if let Some(tenpay) = &mut self.tenpay {
+            tenpay.below(folder);
+        }
         self
     }
 
@@ -99,6 +108,7 @@ impl Settings {
         within("pay_within_seconds", self.pay_within_seconds, 60, 7_200)?;
         within("margin_seconds", self.margin_seconds, 60, 86_400)?;
         self.alipay.iter().try_for_each(|alipay| alipay.check(sim))?;
+        self.tenpay.iter().try_for_each(|tenpay| tenpay.check(sim))?;
         Ok(self)
     }
 }

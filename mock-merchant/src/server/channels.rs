@@ -2,14 +2,20 @@
 
 use super::{ServerError, stopped};
 use crate::api::{App, channel::receive};
-use crate::channel::gateways::Gateways;
+use crate::channel::gateways::{Gateway, Gateways};
+use crate::channel::http::Http;
 use crate::channel::port::Notification;
+use crate::channel::settings::Settings;
 use crate::channel::test::TestChannel;
+use crate::channel::wechat::sim::{PREFIX, TenpayGateway};
+use crate::channel::wechat::{self, Access, WechatPay};
 use crate::channel::{Channel, Channels};
+use crate::clock::Clock;
 use crate::folder::Folder;
 use crate::random;
 use crate::sim::Faults;
 use axum::http::HeaderMap;
+use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,17 +25,66 @@ use walkpay::protocol::document::PaymentMethod;
 /// How often the simulated channel looks for what is to be notified.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the simulated WeChat Pay waits for the answer to a notification.
+const TENPAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the channels of a server are made of.
+pub struct Parts<'a> {
+    /// The data folder.
+    pub folder: &'a Folder,
+    /// With `--sim`: the faults that are armed.
+    pub faults: Option<&'a Faults>,
+    /// Which channels.
+    pub settings: &'a Settings,
+    /// Merchant time, which simulated gateways share.
+    pub clock: &'a Clock,
+    /// Where this server listens.
+    pub listening: &'a str,
+    /// How others reach it.
+    pub public: &'a str,
+    /// Certificates that are trusted beside the public ones: this server's own, in a simulation.
+    pub roots: &'a [CertificateDer<'static>],
+}
+
 /// The channels that are in use, and the gateways that are simulated.
 ///
 /// # Errors
 /// [`ServerError`].
-pub fn assemble(folder: &Folder, faults: Option<&Faults>) -> Result<(Channels, Gateways), ServerError> {
+pub fn assemble(parts: &Parts<'_>) -> Result<(Channels, Gateways), ServerError> {
     let mut channels = Vec::new();
-    if let Some(faults) = faults {
-        let test = TestChannel::open(&folder.file("test-channel.json"), random::bytes()?, faults.of_channel())?;
-        channels.push(Channel::Test(test));
+    let mut gateways = Vec::<Arc<dyn Gateway>>::new();
+    if let Some(faults) = parts.faults {
+        let file = parts.folder.file("test-channel.json");
+        channels.push(Channel::Test(TestChannel::open(&file, random::bytes()?, faults.of_channel())?));
     }
-    Ok((Channels::new(channels), Gateways::default()))
+    if let Some(settings) = &parts.settings.tenpay {
+        let (channel, gateway) = tenpay(parts, settings)?;
+        channels.push(Channel::Tenpay(channel));
+        gateways.extend(gateway.map(|g| Arc::new(g) as Arc<dyn Gateway>));
+    }
+    Ok((Channels::new(channels), Gateways::new(gateways)))
+}
+
+/// WeChat Pay, and its simulated gateway if there is no other.
+fn tenpay(parts: &Parts<'_>, settings: &wechat::Settings) -> Result<(WechatPay, Option<TenpayGateway>), ServerError> {
+    let http = Http::new(settings.timeout(), parts.roots)?;
+    let notify_url = format!("{}{}", parts.public, wechat::NOTIFY_PATH);
+    let (Some(faults), None) = (parts.faults, &settings.gateway) else {
+        let gateway = settings.gateway.clone().unwrap_or_default();
+        let access = Access::load(settings)?;
+        return Ok((WechatPay::new(settings.clone(), access, &gateway, &notify_url, http)?, None));
+    };
+    let file = parts.folder.file("tenpay-gateway.json");
+    let teller = Http::new(TENPAY_PATIENCE, parts.roots)?;
+    let simulated = TenpayGateway::open(&file, settings, parts.clock.clone(), faults.of_tenpay(), teller)?;
+    let gateway = format!("{}{PREFIX}", parts.listening);
+    let mut settings = settings.clone();
+    let mut access = simulated.access()?;
+    if settings.public_key_id.is_some() {
+        access.public_key = Some(simulated.public_key()?);
+        settings.public_key_id = Some(wechat::sim::keys::PUBLIC_KEY_ID.to_owned());
+    }
+    Ok((WechatPay::new(settings, access, &gateway, &notify_url, http)?, Some(simulated)))
 }
 
 /// Has the simulated channel notify until the server stops. What is refused is lost, as every channel gives up some day: the

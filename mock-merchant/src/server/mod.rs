@@ -35,6 +35,7 @@ use callbacks::Callbacks;
 use connection::Acceptor;
 use hyper_util::rt::TokioTimer;
 use rusqlite::Connection;
+use rustls::pki_types::CertificateDer;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,7 +121,7 @@ impl Server {
             Some(_) => None,
             None => Some(bank::start(&folder, config.bank_listen, clock.clone(), faults.as_ref()).await?),
         };
-        let prepared = Prepared { config, lock, clock, folder, connection, core, faults, listener };
+        let prepared = Prepared { settings, config, lock, clock, folder, connection, core, faults, listener };
         match prepared.start(simulated.as_ref()).await {
             Ok(running) => Ok(Running { simulated, ..running }),
             Err(e) => {
@@ -135,6 +136,7 @@ impl Server {
 
 struct Prepared {
     config: Config,
+    settings: Settings,
     lock: File,
     clock: Clock,
     folder: Folder,
@@ -146,7 +148,7 @@ struct Prepared {
 
 impl Prepared {
     async fn start(self, simulated: Option<&SimulatedBank>) -> Result<Running, ServerError> {
-        let Self { config, lock, clock, folder, connection, core, faults, listener } = self;
+        let Self { config, settings, lock, clock, folder, connection, core, faults, listener } = self;
         let url = config.public_url.clone().unwrap_or_else(|| listener.url());
         let url = url.trim_end_matches('/').to_owned();
         let (demo, holder) = match (config.demo, simulated) {
@@ -169,7 +171,15 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
-        let (channels, gateways) = channels::assemble(&folder, faults.as_ref())?;
+        let (channels, gateways) = channels::assemble(&channels::Parts {
+            folder: &folder,
+            faults: faults.as_ref(),
+            settings: &settings,
+            clock: &clock,
+            listening: &listener.url(),
+            public: &url,
+            roots: &own_roots(&config)?,
+        })?;
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
@@ -308,6 +318,14 @@ impl Running {
             Ok(Err(e)) => tracing::warn!(error = %e, "stopped without a checkpoint"),
             Err(e) => tracing::warn!(error = %e, "stopped without a checkpoint"),
         }
+    }
+}
+
+/// In a simulation the server calls itself, and trusts its own certificate.
+fn own_roots(config: &Config) -> Result<Vec<CertificateDer<'static>>, ServerError> {
+    match &config.tls {
+        Some(files) if config.sim => Ok(tls::chain(files)?),
+        _ => Ok(Vec::new()),
     }
 }
 

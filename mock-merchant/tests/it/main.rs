@@ -10,6 +10,7 @@ mod process;
 mod queries;
 mod rows;
 mod slips;
+mod tenpay;
 mod tls;
 mod trouble;
 mod webhook_vectors;
