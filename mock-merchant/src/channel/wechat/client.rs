@@ -482,3 +482,59 @@ fn nonce() -> Result<String, NoAnswer> {
     let bytes: [u8; 16] = random::bytes().map_err(|e| NoAnswer(e.to_string()))?;
     Ok(bytes.iter().map(|b| format!("{b:02X}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use walkpay::{Currency, Money};
+
+    fn cny(minor: i64) -> Money {
+        Currency::parse("CNY").unwrap().minor(minor)
+    }
+
+    fn answered(change: impl FnOnce(&mut Value)) -> Result<RefundStatus, NoAnswer> {
+        let asked = NewRefund { number: "n1".into(), refund_number: "r1".into(), total: cny(100), amount: cny(30) };
+        let mut answer = json!({
+            "refund_id": "50", "out_refund_no": "r1", "out_trade_no": "n1", "status": "SUCCESS",
+            "amount": { "refund": 30, "total": 100, "currency": "CNY" },
+        });
+        change(&mut answer);
+        refund_status(&serde_json::from_value(answer).unwrap(), "n1", "r1", Some(&asked))
+    }
+
+    #[test]
+    fn a_refund_is_done_only_by_an_answer_about_exactly_it() {
+        assert_eq!(answered(|_| {}), Ok(RefundStatus::Done));
+        for pending in ["PROCESSING", "ABNORMAL"] {
+            assert_eq!(answered(|a| a["status"] = pending.into()), Ok(RefundStatus::Pending), "{pending}");
+        }
+        assert!(matches!(answered(|a| a["status"] = "CLOSED".into()), Ok(RefundStatus::Refused { .. })));
+        assert!(answered(|a| a["status"] = "".into()).is_err());
+        for (member, value) in [("out_refund_no", "r2"), ("out_trade_no", "n2")] {
+            assert!(answered(|a| a[member] = value.into()).is_err(), "{member}");
+        }
+        for (member, value) in [("refund", json!(29)), ("total", json!(101)), ("currency", json!("HKD"))] {
+            assert!(answered(|a| a["amount"][member] = value).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn an_error_refuses_only_where_trying_again_cannot_help() {
+        for code in ["", "SYSTEM_ERROR", "FREQUENCY_LIMITED", "SIGN_ERROR"] {
+            assert!(passing(code), "{code}");
+        }
+        for code in ["PARAM_ERROR", "NO_AUTH", "OUT_TRADE_NO_USED", "APPID_MCHID_NOT_MATCH"] {
+            assert!(!passing(code), "{code}");
+        }
+        assert_eq!(reason("NO_AUTH"), "tenpay_no_auth");
+        assert_eq!(reason("<b>\u{7}"), "tenpay_b", "a word, whatever came");
+    }
+
+    #[test]
+    fn a_description_fits() {
+        assert_eq!(description("洗衣机\n的配送"), "洗衣机的配送");
+        assert_eq!(description(&"茶".repeat(200)).chars().count(), MAX_DESCRIPTION);
+        assert_eq!((description(""), description(" \t")), ("Payment".to_owned(), "Payment".to_owned()));
+    }
+}
