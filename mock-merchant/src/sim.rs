@@ -157,7 +157,8 @@ pub struct Order {
     pub times: u32,
     /// Only for this operation: an `operationId` of the terminal or payer API (`put_hold`, `put_attempt`, `events` …), or
     /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse` at the bank, or `create`,
-    /// `query`, `close`, `refund`, `query_refund`, `notify` at the payment channel.
+    /// `query`, `close`, `refund`, `query_refund`, `notify` at a payment channel,
+    /// `certificates` and `pay` at the simulated WeChat Pay too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "events", max_length = 40)]
     pub operation: Option<String>,
