@@ -4,6 +4,7 @@
 
 use crate::bank;
 use crate::bank::port::Subject;
+use crate::channel::alipay::sim as alipay;
 use crate::channel::test;
 use crate::channel::wechat::sim as tenpay;
 use serde::de::Error;
@@ -51,6 +52,8 @@ pub enum Place {
     Bank,
     /// The simulated payment channel, when the merchant calls it or it notifies.
     Channel,
+    /// The simulated Alipay, when it is called or notifies.
+    Alipay,
     /// The simulated gateway of WeChat Pay, when the merchant calls it, a payer pays there, or it notifies.
     Tenpay,
 }
@@ -73,7 +76,8 @@ pub fn faults() -> impl Iterator<Item = FaultRow> {
     let bank = bank::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Bank, effect });
     let channel = test::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Channel, effect });
     let tenpay = tenpay::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Tenpay, effect });
-    terminal.chain(bank).chain(channel).chain(tenpay)
+    let alipay = alipay::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Alipay, effect });
+    terminal.chain(bank).chain(channel).chain(alipay).chain(tenpay)
 }
 
 /// A user of the demo store who behaves in a known way.
@@ -208,6 +212,7 @@ pub struct Faults {
     terminal: Mutex<Vec<(Fault, Order)>>,
     bank: bank::Faults,
     channel: test::Faults,
+    alipay: alipay::Faults,
     tenpay: tenpay::Faults,
 }
 
@@ -229,6 +234,10 @@ impl Faults {
         if let Some(fault) = test::Fault::parse(&order.fault) {
             let armed = test::Armed { fault, times: order.times, operation: order.operation };
             return if self.channel.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
+        }
+        if let Some(fault) = alipay::Fault::parse(&order.fault) {
+            let armed = alipay::Armed { fault, times: order.times, operation: order.operation };
+            return if self.alipay.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
         if let Some(fault) = tenpay::Fault::parse(&order.fault) {
             let armed = tenpay::Armed { fault, times: order.times, operation: order.operation };
@@ -253,21 +262,17 @@ impl Faults {
             trip_id: a.subject,
             delay_ms: one_second(),
         });
-        let channel = self.channel.armed().into_iter().map(|a| Order {
-            fault: a.fault.name().to_owned(),
-            times: a.times,
-            operation: a.operation,
+        let of_channel = |name: &str, times: u32, operation: Option<String>| Order {
+            fault: name.to_owned(),
+            times,
+            operation,
             trip_id: None,
             delay_ms: one_second(),
-        });
-        let tenpay = self.tenpay.armed().into_iter().map(|a| Order {
-            fault: a.fault.name().to_owned(),
-            times: a.times,
-            operation: a.operation,
-            trip_id: None,
-            delay_ms: one_second(),
-        });
-        terminal.into_iter().chain(bank).chain(channel).chain(tenpay).collect()
+        };
+        let channel = self.channel.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        let alipay = self.alipay.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        let tenpay = self.tenpay.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        terminal.into_iter().chain(bank).chain(channel).chain(alipay).chain(tenpay).collect()
     }
 
     /// Disarms everything.
@@ -275,6 +280,7 @@ impl Faults {
         self.lock().clear();
         self.bank.clear();
         self.channel.clear();
+        self.alipay.clear();
         self.tenpay.clear();
     }
 
@@ -291,6 +297,11 @@ impl Faults {
     /// Those of the simulated WeChat Pay.
     pub fn of_tenpay(&self) -> tenpay::Faults {
         self.tenpay.clone()
+    }
+
+    /// Those of Alipay, for its simulator.
+    pub fn of_alipay(&self) -> alipay::Faults {
+        self.alipay.clone()
     }
 
     /// Whether `fault` strikes this operation of the terminal API; that uses it up once. Gives its delay.

@@ -1,4 +1,5 @@
-//! `/channel/v1`: what payment channels notify of.
+//! `/channel`: what payment channels notify of. The providers' own notifications are in the providers' own forms, which
+//! docs/channels.md describes; the OpenAPI document has the simulated channel's only.
 
 use super::App;
 use super::body::read;
@@ -23,20 +24,24 @@ use walkpay::protocol::problem::ProblemCode;
         (status = 404, description = "`not_found`: nobody asked for this trade"),
         (status = 422, description = "`document_mismatch`: application, seller, amount or currency are not those of the payment")))]
 pub async fn test_notification(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, Refusal> {
-    let (parts, body) = request.into_parts();
-    let body = read(&app, body).await?;
-    receive(&app, PaymentMethod::Test, &Notification { headers: &parts.headers, body: &body }).await?;
+    taken(&app, PaymentMethod::Test, request).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A payment at Alipay: a form, answered with the word that Alipay waits for, or with another one, that has it notify again.
+pub async fn alipay_notification(State(app): State<Arc<App>>, request: Request) -> &'static str {
+    match taken(&app, PaymentMethod::Alipay, request).await {
+        Ok(()) => "success",
+        Err(refusal) => {
+            tracing::warn!(code = refusal.code.code(), "a notification of Alipay's was refused");
+            "fail"
+        }
+    }
 }
 
 /// A payment at WeChat Pay, in its own format, answered in its own format: 204, or an error that has it notify again.
 pub async fn tenpay_notification(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let taken = async {
-        let body = read(&app, body).await?;
-        receive(&app, PaymentMethod::Tenpay, &Notification { headers: &parts.headers, body: &body }).await
-    };
-    match taken.await {
+    match taken(&app, PaymentMethod::Tenpay, request).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(refusal) => {
             let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -46,6 +51,12 @@ pub async fn tenpay_notification(State(app): State<Arc<App>>, request: Request) 
             response
         }
     }
+}
+
+async fn taken(app: &App, method: PaymentMethod, request: Request) -> Result<(), Refusal> {
+    let (parts, body) = request.into_parts();
+    let body = read(app, body).await?;
+    receive(app, method, &Notification { headers: &parts.headers, body: &body }).await
 }
 
 /// Takes a notification of a channel.

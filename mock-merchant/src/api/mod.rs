@@ -24,7 +24,7 @@ pub mod terminal;
 
 pub use app::App;
 
-use crate::channel::wechat;
+use crate::channel::{alipay, wechat};
 use axum::Router;
 use axum::http::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -44,6 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
     let gateways = app.gateways.routes();
     let routes: Router = routes
         .merge(gateways.with_state(()))
+        .route(alipay::NOTIFY_PATH, post(channel::alipay_notification))
         .route(wechat::NOTIFY_PATH, post(channel::tenpay_notification))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

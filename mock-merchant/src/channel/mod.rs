@@ -14,6 +14,7 @@ pub mod settings;
 pub mod test;
 pub mod wechat;
 
+use alipay::AlipayChannel;
 use port::{ChannelAnswer, ChannelAsk, Forged, Identity, NoAnswer, Notice, Notification};
 use test::TestChannel;
 use walkpay::Timestamp;
@@ -23,6 +24,8 @@ use wechat::WechatPay;
 /// A channel that can be asked.
 #[derive(Clone)]
 pub enum Channel {
+    /// Alipay.
+    Alipay(AlipayChannel),
     /// The simulated one.
     Test(TestChannel),
     /// WeChat Pay.
@@ -33,6 +36,7 @@ impl Channel {
     /// How payers pay over it.
     pub fn method(&self) -> PaymentMethod {
         match self {
+            Self::Alipay(_) => PaymentMethod::Alipay,
             Self::Test(_) => PaymentMethod::Test,
             Self::Tenpay(_) => PaymentMethod::Tenpay,
         }
@@ -41,6 +45,7 @@ impl Channel {
     /// Who the merchant is there.
     pub fn identity(&self) -> Identity {
         match self {
+            Self::Alipay(channel) => channel.identity(),
             Self::Test(_) => TestChannel::identity(),
             Self::Tenpay(channel) => channel.identity(),
         }
@@ -52,6 +57,7 @@ impl Channel {
     /// [`NoAnswer`]: it may have been done or not.
     pub async fn ask(&self, now: Timestamp, ask: &ChannelAsk) -> Result<ChannelAnswer, NoAnswer> {
         match self {
+            Self::Alipay(channel) => channel.ask(now, ask).await,
             Self::Test(channel) => channel.ask(now, ask).await,
             Self::Tenpay(channel) => channel.ask(now, ask).await,
         }
@@ -63,6 +69,7 @@ impl Channel {
     /// [`Forged`] unless the channel has signed exactly this.
     pub async fn open(&self, now: Timestamp, notification: &Notification<'_>) -> Result<Notice, Forged> {
         match self {
+            Self::Alipay(channel) => channel.open(notification).await,
             Self::Test(channel) => channel.open_notification(notification.body).map(Notice::Paid),
             Self::Tenpay(channel) => channel.open(now, notification).await,
         }

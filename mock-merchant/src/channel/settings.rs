@@ -65,7 +65,7 @@ impl Settings {
 
     /// All channels, simulated.
     pub fn simulated() -> Self {
-        Self { tenpay: Some(wechat::Settings::default()), ..Self::default() }
+        Self { alipay: Some(alipay::Settings::default()), tenpay: Some(wechat::Settings::default()), ..Self::default() }
     }
 
     /// Who the merchant is at each of them.

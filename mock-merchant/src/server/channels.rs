@@ -2,9 +2,12 @@
 
 use super::{ServerError, stopped};
 use crate::api::{App, channel::receive};
+use crate::channel::alipay::sim::Simulator;
+use crate::channel::alipay::{self, AlipayChannel};
 use crate::channel::gateways::{Gateway, Gateways};
 use crate::channel::http::Http;
 use crate::channel::port::Notification;
+use crate::channel::rsa_key::{RsaKey, RsaPublic};
 use crate::channel::settings::Settings;
 use crate::channel::test::TestChannel;
 use crate::channel::wechat::sim::{PREFIX, TenpayGateway};
@@ -57,12 +60,39 @@ pub fn assemble(parts: &Parts<'_>) -> Result<(Channels, Gateways), ServerError> 
         let file = parts.folder.file("test-channel.json");
         channels.push(Channel::Test(TestChannel::open(&file, random::bytes()?, faults.of_channel())?));
     }
+    if let Some(settings) = &parts.settings.alipay {
+        let (channel, gateway) = alipay(parts, settings)?;
+        channels.push(Channel::Alipay(channel));
+        gateways.extend(gateway.map(|g| Arc::new(g) as Arc<dyn Gateway>));
+    }
     if let Some(settings) = &parts.settings.tenpay {
         let (channel, gateway) = tenpay(parts, settings)?;
         channels.push(Channel::Tenpay(channel));
         gateways.extend(gateway.map(|g| Arc::new(g) as Arc<dyn Gateway>));
     }
     Ok((Channels::new(channels), Gateways::new(gateways)))
+}
+
+/// Alipay, and its simulated gateway if there is no other.
+fn alipay(parts: &Parts<'_>, settings: &alipay::Settings) -> Result<(AlipayChannel, Option<Simulator>), ServerError> {
+    let http = Http::new(settings.timeout(), parts.roots)?;
+    let own = || format!("{}{}", parts.public, alipay::NOTIFY_PATH);
+    let notify = settings.notify_url.clone().unwrap_or_else(own);
+    if let (Some(gateway), Some(app), Some(public)) =
+        (&settings.gateway, &settings.app_key_file, &settings.alipay_public_key_file)
+    {
+        let keys = alipay::Keys { app: RsaKey::load(app)?, alipay: RsaPublic::load(public)? };
+        let addresses = alipay::Addresses { gateway: gateway.clone(), notify };
+        return Ok((AlipayChannel::new(settings.clone(), addresses, Box::new(keys), http), None));
+    }
+    let folder = parts.folder.file("sim-alipay");
+    let faults = parts.faults.map(Faults::of_alipay).unwrap_or_default();
+    let simulator =
+        Simulator::open(settings.clone(), parts.listening, &folder, parts.clock.clone(), faults, http.clone())?;
+    let gateway = format!("{}{}/gateway.do", parts.listening, alipay::sim::PREFIX);
+    let addresses = alipay::Addresses { gateway, notify };
+    let channel = AlipayChannel::new(settings.clone(), addresses, Box::new(simulator.clone()), http);
+    Ok((channel, Some(simulator)))
 }
 
 /// WeChat Pay, and its simulated gateway if there is no other.

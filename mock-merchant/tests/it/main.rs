@@ -1,5 +1,6 @@
 //! The merchant from outside.
 
+mod alipay;
 mod bank;
 mod client;
 mod desk;
