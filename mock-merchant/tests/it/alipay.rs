@@ -6,6 +6,7 @@ use crate::slips::{DELIVERY, Service, order_in};
 use axum::Router;
 use axum::extract::State;
 use mock_merchant::channel::alipay::{Addresses, Settings, request, signing, values};
+use mock_merchant::channel::http::Http;
 use mock_merchant::channel::rsa_key::{RsaKey, RsaPublic, generate};
 use mock_merchant::domain::once::IdempotencyKey;
 use mock_merchant::domain::{Answer, Caller, Command, Query, RefundRequest, RefundStatus, RefundView};
@@ -48,7 +49,7 @@ struct Client {
 
 impl Client {
     async fn of(shop: &Shop) -> Self {
-        let (status, console) = shop.get("/sim/alipay/keys").await;
+        let (status, console) = shop.get("/sim/alipay/credentials").await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(console["app_id"], Settings::default().app_id);
         let to = Addresses { gateway: shop.url("/sim/alipay/gateway.do"), notify: shop.url("/nobody") };
@@ -198,7 +199,7 @@ async fn b23_alipay_refuses_and_is_asked_in_its_currency_only() {
     let slip = alice.slip_of(&shop, &[order_of(&shop, euros(500)).await]).await;
     let refused = alice.pay(&shop, &slip, PaymentMethod::Alipay, 0).await.payment_id;
     let result = alice.told(&shop, refused, PaymentStatus::Closed).await;
-    assert_eq!(result.payment.reason.as_deref(), Some("currency_not_supported"));
+    assert_eq!(result.payment.reason.as_deref(), Some("currency_unsupported"));
     shop.running.shutdown().await;
 }
 
@@ -226,11 +227,11 @@ async fn b23_alipay_is_paid_on_a_page_and_the_way_back_decides_nothing() {
     assert_eq!(decide(&shop, &cashier, "nonsense").await.status(), StatusCode::BAD_REQUEST);
     // The payer pays, and is led back; the way back is Alipay's, and yet it is the notification that counts.
     shop.arm(json!({ "fault": "alipay_notification_late" })).await;
-    let stays = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-    let form = stays.post(&cashier).header("content-type", "application/x-www-form-urlencoded");
-    let back = form.body("action=confirm").send().await.unwrap();
-    assert_eq!(back.status(), StatusCode::SEE_OTHER);
-    let location = back.headers()["location"].to_str().unwrap();
+    let stays = Http::new(DEADLINE, &[]).unwrap();
+    let form = stays.client().post(&cashier).header("content-type", "application/x-www-form-urlencoded");
+    let back = stays.send(form.body("action=confirm")).await.unwrap();
+    assert_eq!(back.status, StatusCode::SEE_OTHER);
+    let location = back.headers["location"].to_str().unwrap();
     let query = location.strip_prefix("https://shop.example/back?a=1&").unwrap();
     let params = signing::parse(query.as_bytes()).unwrap();
     assert!(signing::notification_verifies(&client.alipay, &params), "{location}");
@@ -482,7 +483,7 @@ async fn b23_the_same_code_reaches_another_gateway_with_keys_from_files() {
         let mut alice = shop.device_of("alice").await;
         let number = order(&shop).await;
         let slip = alice.slip_of(&shop, &[number]).await;
-        assert_eq!(shop.get("/sim/alipay/keys").await.0, StatusCode::NOT_FOUND, "its gateway is elsewhere");
+        assert_eq!(shop.get("/sim/alipay/credentials").await.0, StatusCode::NOT_FOUND, "its gateway is elsewhere");
         if right {
             let (payment, launch) = begun(&shop, &mut alice, &slip).await;
             assert!(code(&launch).starts_with(&provider.running.url));

@@ -1,6 +1,7 @@
 //! The merchant from outside.
 
 mod alipay;
+mod alipay_vectors;
 mod bank;
 mod client;
 mod desk;

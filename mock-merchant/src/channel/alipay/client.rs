@@ -124,7 +124,7 @@ impl AlipayChannel {
     async fn create(&self, now: Timestamp, new: &NewTrade) -> Result<ChannelAnswer, NoAnswer> {
         let refused = |reason: &str| Ok(ChannelAnswer::Refused { reason: reason.to_owned() });
         let Some(total) = values::yuan(new.amount).filter(|_| new.amount.minor > 0) else {
-            return refused("currency_not_supported");
+            return refused("currency_unsupported");
         };
         let mut content = json!({
             "out_trade_no": new.number,
@@ -194,7 +194,7 @@ impl AlipayChannel {
 
     async fn refund(&self, now: Timestamp, new: &NewRefund) -> Result<RefundStatus, NoAnswer> {
         let Some(amount) = values::yuan(new.amount) else {
-            return Ok(RefundStatus::Refused { reason: "currency_not_supported".to_owned() });
+            return Ok(RefundStatus::Refused { reason: "currency_unsupported".to_owned() });
         };
         let content = json!({
             "out_trade_no": new.number,

@@ -44,26 +44,25 @@ struct Wrong(&'static str, &'static str, &'static str);
 pub(super) fn routes(simulator: Simulator) -> Router {
     Router::new()
         .route(&format!("{PREFIX}/gateway.do"), any(gateway))
-        .route(&format!("{PREFIX}/keys"), get(public_keys))
+        .route(&format!("{PREFIX}/credentials"), get(credentials))
         .merge(cashier::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(simulator)
 }
 
-/// What the console of the application shows: its number, the account, Alipay's public key for it.
-async fn public_keys(State(simulator): State<Simulator>) -> Response {
+/// What the console of the application shows: its number, the account, the keys of both sides that a client needs.
+async fn credentials(State(simulator): State<Simulator>) -> Response {
     let settings = &simulator.inner.settings;
-    let key = match simulator.own_keys().await {
-        Ok(keys) => keys.alipay.public().to_pem(),
-        Err(e) => Err(e),
-    };
-    match key {
-        Ok(key) => Json(json!({
-            "app_id": settings.app_id, "seller_id": settings.seller_id, "alipay_public_key": key,
+    let shown = async {
+        let keys = simulator.own_keys().await?;
+        Ok::<_, WalkpayError>(json!({
+            "app_id": settings.app_id,
+            "seller_id": settings.seller_id,
+            "app_private_key": keys.app_pem.as_str(),
+            "alipay_public_key": keys.alipay.public().to_pem()?,
         }))
-        .into_response(),
-        Err(e) => broken(&e),
-    }
+    };
+    shown.await.map_or_else(|e| broken(&e), |shown| Json(shown).into_response())
 }
 
 async fn gateway(State(simulator): State<Simulator>, RawQuery(query): RawQuery, body: Bytes) -> Response {

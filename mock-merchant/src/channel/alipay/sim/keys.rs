@@ -6,11 +6,14 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use walkpay::WalkpayError;
+use zeroize::Zeroizing;
 
 /// Both sides' keys.
 pub(super) struct SimulatedKeys {
     /// The application's.
     pub app: RsaKey,
+    /// The same, as text.
+    pub app_pem: Zeroizing<String>,
     /// Alipay's.
     pub alipay: RsaKey,
 }
@@ -23,14 +26,16 @@ impl SimulatedKeys {
     /// [`WalkpayError::Key`].
     pub async fn open(folder: PathBuf, app: Option<PathBuf>) -> Result<Self, WalkpayError> {
         let work = move || {
-            let app = match app {
-                Some(file) => RsaKey::load(&file)?,
-                None => taken_up(&folder, "app.key.pem")?,
+            let app_file = match app {
+                Some(file) => file,
+                None => made(&folder, "app.key.pem")?,
             };
-            let alipay = taken_up(&folder, "alipay.key.pem")?;
+            let app = RsaKey::load(&app_file)?;
+            let app_pem = std::fs::read_to_string(&app_file).map_err(|e| unusable(&app_file, &e))?;
+            let alipay = RsaKey::load(&made(&folder, "alipay.key.pem")?)?;
             write(&folder.join("app.pub.pem"), &app.public().to_pem()?)?;
             write(&folder.join("alipay.pub.pem"), &alipay.public().to_pem()?)?;
-            Ok(Self { app, alipay })
+            Ok(Self { app, app_pem: Zeroizing::new(app_pem), alipay })
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(keys) => keys,
@@ -39,13 +44,14 @@ impl SimulatedKeys {
     }
 }
 
-fn taken_up(folder: &Path, name: &str) -> Result<RsaKey, WalkpayError> {
+/// The file of a key, which is made if it is not there.
+fn made(folder: &Path, name: &str) -> Result<PathBuf, WalkpayError> {
     let file = folder.join(name);
     if !file.exists() {
         let seed = random::bytes().map_err(|e| WalkpayError::Key { detail: e.to_string() })?;
         write(&file, &generate(seed)?)?;
     }
-    RsaKey::load(&file)
+    Ok(file)
 }
 
 /// Writes a file that only its owner can read, in one step.
@@ -63,5 +69,9 @@ fn write(file: &Path, text: &str) -> Result<(), WalkpayError> {
         options.open(&beside)?.write_all(text.as_bytes())?;
         std::fs::rename(&beside, file)
     };
-    work().map_err(|e| WalkpayError::Key { detail: format!("{}: {e}", file.display()) })
+    work().map_err(|e| unusable(file, &e))
+}
+
+fn unusable(file: &Path, why: &std::io::Error) -> WalkpayError {
+    WalkpayError::Key { detail: format!("{}: {why}", file.display()) }
 }
