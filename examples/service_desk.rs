@@ -2,6 +2,10 @@
 //!
 //! Merchant, bank, payment channel, service systems and payer are all in this process, on loopback ports.
 
+#[path = "support/cashier.rs"]
+mod cashier;
+#[path = "support/qr.rs"]
+mod qr;
 #[path = "support/service_system.rs"]
 mod service_system;
 #[path = "support/table.rs"]
@@ -36,6 +40,8 @@ const CASE: &str = "C-2026-0815";
 #[command(after_help = "Examples:
   cargo run --example service_desk
       30.00 from stored value, the rest from the bank account
+  cargo run --example service_desk -- --method alipay
+      in yuan, at the cashier of the simulated Alipay, by a QR code that is shown here; tenpay for WeChat Pay
   cargo run --example service_desk -- --method test
       at the simulated payment channel, which has the payer scan a QR code
   cargo run --example service_desk -- --data desk
@@ -56,6 +62,10 @@ enum Method {
     StoredValue,
     /// A part from stored value, the rest from the bank account.
     Bank,
+    /// At the simulated Alipay.
+    Alipay,
+    /// At the simulated WeChat Pay.
+    Tenpay,
     /// At the simulated payment channel.
     Test,
 }
@@ -65,8 +75,20 @@ impl Method {
         match self {
             Self::StoredValue => PaymentMethod::StoredValue,
             Self::Bank => PaymentMethod::Bank,
+            Self::Alipay => PaymentMethod::Alipay,
+            Self::Tenpay => PaymentMethod::Tenpay,
             Self::Test => PaymentMethod::Test,
         }
+    }
+
+    /// Whether the payer pays at a simulated channel.
+    fn elsewhere(self) -> bool {
+        matches!(self, Self::Alipay | Self::Tenpay | Self::Test)
+    }
+
+    /// What the services cost is told in this currency.
+    fn currency(self) -> &'static str {
+        if matches!(self, Self::Alipay | Self::Tenpay) { "CNY" } else { "EUR" }
     }
 
     /// A user of the demo store who can pay so.
@@ -110,11 +132,9 @@ impl From<String> for Trouble {
 async fn run(args: Args) -> Result<(), Trouble> {
     let temporary = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
     let folder = args.data.clone().unwrap_or_else(|| temporary.path().to_path_buf());
-    // The simulated channel is a part of simulations, which have files of their own.
-    let (merchant_folder, sim) = match args.method {
-        Method::Test => (folder.join("merchant-sim"), true),
-        _ => (folder.join("merchant"), false),
-    };
+    // Simulated channels are a part of simulations, which have files of their own.
+    let sim = args.method.elsewhere();
+    let merchant_folder = folder.join(if sim { "merchant-sim" } else { "merchant" });
     let config = Config { demo: true, sim, ..Config::new(&merchant_folder) };
     let merchant = Server::start(config).await.map_err(|e| format!("the merchant did not start: {e}"))?;
     heading("A merchant and a bank, in this process");
@@ -147,12 +167,12 @@ async fn desk(args: &Args, merchant: &Running, terminal: &Arc<Terminal>) -> Resu
     let confirm = Arc::new(|_: &Value| json!({ "decision": "confirm" }));
     let delivery = ServiceSystem::open(merchant, "delivery", "Delivery", confirm).await?;
     // The fitters have looked at the kitchen meanwhile: it takes longer.
-    let longer =
-        json!([{ "name": "Fitter, per hour", "quantity": "1.5", "unit_price": euros(3_400), "tax_rate": "19" }]);
+    let currency = args.method.currency();
+    let longer = fitting_fees("1.5", currency);
     let modify = move |_: &Value| json!({ "decision": "modify", "fields": { "fees": longer.clone() }, "reason": "One and a half hours" });
     let fitting = ServiceSystem::open(merchant, "fitting", "Fitting", Arc::new(modify)).await?;
-    let first = hand_in(&delivery, &payer, "Delivery of a washing machine", &delivery_fees()).await?;
-    let second = hand_in(&fitting, &payer, "Fitting of a washing machine", &fitting_fees()).await?;
+    let first = hand_in(&delivery, &payer, "Delivery of a washing machine", &delivery_fees(currency)).await?;
+    let second = hand_in(&fitting, &payer, "Fitting of a washing machine", &fitting_fees("1", currency)).await?;
     for (system, number) in [(&delivery, first), (&fitting, second)] {
         let asked = system.told("order.confirmation_requested", number, PATIENCE).await;
         asked.ok_or_else(|| format!("{} was not asked to confirm {number}", system.id))?;
@@ -236,15 +256,16 @@ async fn hand_in(
     Ok(number)
 }
 
-fn delivery_fees() -> Value {
+fn delivery_fees(currency: &str) -> Value {
     json!([
-        { "name": "Delivery", "quantity": "1", "unit_price": euros(1_900), "tax_rate": "19" },
-        { "name": "Old machine taken away", "quantity": "1", "unit_price": euros(990), "tax_rate": "19" },
+        { "name": "Delivery", "quantity": "1", "unit_price": price(1_900, currency), "tax_rate": "19" },
+        { "name": "Old machine taken away", "quantity": "1", "unit_price": price(990, currency), "tax_rate": "19" },
     ])
 }
 
-fn fitting_fees() -> Value {
-    json!([{ "name": "Fitter, per hour", "quantity": "1", "unit_price": euros(3_400), "tax_rate": "19" }])
+fn fitting_fees(hours: &str, currency: &str) -> Value {
+    let unit_price = price(3_400, currency);
+    json!([{ "name": "Fitter, per hour", "quantity": hours, "unit_price": unit_price, "tax_rate": "19" }])
 }
 
 /// Pays the slip; where less stored value is left than was asked for, without it.
@@ -259,8 +280,8 @@ async fn pay(
     let part = (method == PaymentMethod::Bank).then(|| made.amount.currency.minor(3_000.min(made.amount.minor - 1)));
     say("signed", &split(made.amount, method, part));
     slip.pay(method, part).await?;
-    if args.method == Method::Test {
-        at_the_channel(merchant, slip).await?;
+    if args.method.elsewhere() {
+        at_the_channel(args.method, merchant, slip).await?;
     }
     let result = match (events.payment(slip).await?, part) {
         (Outcome::Refused(problem), Some(_)) if problem == "insufficient_stored_value" => {
@@ -291,13 +312,20 @@ fn split(amount: Money, method: PaymentMethod, part: Option<Money>) -> String {
     }
 }
 
-/// The payer scans the QR code with the app of the simulated channel.
-async fn at_the_channel(merchant: &Running, slip: &Slip) -> Result<(), Trouble> {
+/// The payer scans the QR code with the app of the channel, and confirms at its cashier.
+async fn at_the_channel(method: Method, merchant: &Running, slip: &Slip) -> Result<(), Trouble> {
     let launch = slip.wait_launch(PATIENCE).await?;
-    let Some(Launch::Qr { text }) = launch else {
+    let launch = launch.ok_or_else(|| "the channel did not answer in time".to_owned())?;
+    let Launch::Qr { text } = &launch else {
         return Err(Trouble(format!("the channel gave no QR code but {launch:?}")));
     };
-    say("QR code", &text);
+    say("QR code", text);
+    print!("{}", qr::half_blocks(text)?);
+    if method != Method::Test {
+        cashier::pay(&merchant.url, &launch).await?;
+        say("payer", "has scanned it and confirmed at the cashier; the channel notifies the merchant");
+        return Ok(());
+    }
     let number = text.rsplit(':').next().unwrap_or_default();
     let channel = merchant.app().channels.test().ok_or_else(|| "no simulated channel".to_owned())?;
     channel.pay(merchant.app().clock.now(), number).map_err(|e| format!("the channel: {e}"))?;
@@ -444,8 +472,8 @@ fn method_name(method: PaymentMethod) -> &'static str {
     }
 }
 
-fn euros(minor: i64) -> Value {
-    let amount = Currency::parse("EUR").map(|eur| eur.minor(minor));
+fn price(minor: i64, currency: &str) -> Value {
+    let amount = Currency::parse(currency).map(|currency| currency.minor(minor));
     amount.ok().and_then(|a| serde_json::to_value(a).ok()).unwrap_or_default()
 }
 

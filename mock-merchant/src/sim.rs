@@ -4,7 +4,9 @@
 
 use crate::bank;
 use crate::bank::port::Subject;
+use crate::channel::alipay::sim as alipay;
 use crate::channel::test;
+use crate::channel::wechat::sim as tenpay;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,6 +52,10 @@ pub enum Place {
     Bank,
     /// The simulated payment channel, when the merchant calls it or it notifies.
     Channel,
+    /// The simulated Alipay, when it is called or notifies.
+    Alipay,
+    /// The simulated gateway of WeChat Pay, when the merchant calls it, a payer pays there, or it notifies.
+    Tenpay,
 }
 
 /// One row of the table of faults.
@@ -69,7 +75,9 @@ pub fn faults() -> impl Iterator<Item = FaultRow> {
     let terminal = Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Terminal, effect });
     let bank = bank::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Bank, effect });
     let channel = test::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Channel, effect });
-    terminal.chain(bank).chain(channel)
+    let tenpay = tenpay::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Tenpay, effect });
+    let alipay = alipay::Fault::TABLE.iter().map(|&(_, name, effect)| FaultRow { name, place: Place::Alipay, effect });
+    terminal.chain(bank).chain(channel).chain(alipay).chain(tenpay)
 }
 
 /// A user of the demo store who behaves in a known way.
@@ -153,7 +161,8 @@ pub struct Order {
     pub times: u32,
     /// Only for this operation: an `operationId` of the terminal or payer API (`put_hold`, `put_attempt`, `events` …), or
     /// `place_hold`, `raise_hold`, `release_hold`, `capture`, `debit`, `pay`, `reverse` at the bank, or `create`,
-    /// `query`, `close`, `refund`, `query_refund`, `notify` at the payment channel.
+    /// `query`, `close`, `refund`, `query_refund`, `notify` at a payment channel,
+    /// `certificates` and `pay` at the simulated WeChat Pay too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "events", max_length = 40)]
     pub operation: Option<String>,
@@ -203,6 +212,8 @@ pub struct Faults {
     terminal: Mutex<Vec<(Fault, Order)>>,
     bank: bank::Faults,
     channel: test::Faults,
+    alipay: alipay::Faults,
+    tenpay: tenpay::Faults,
 }
 
 impl Faults {
@@ -224,6 +235,14 @@ impl Faults {
             let armed = test::Armed { fault, times: order.times, operation: order.operation };
             return if self.channel.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
         }
+        if let Some(fault) = alipay::Fault::parse(&order.fault) {
+            let armed = alipay::Armed { fault, times: order.times, operation: order.operation };
+            return if self.alipay.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
+        }
+        if let Some(fault) = tenpay::Fault::parse(&order.fault) {
+            let armed = tenpay::Armed { fault, times: order.times, operation: order.operation };
+            return if self.tenpay.arm(armed) { Ok(()) } else { Err(OrderError::Full) };
+        }
         let (fault, _, _) = Fault::TABLE.iter().find(|(_, name, _)| *name == order.fault).ok_or(OrderError::Unknown)?;
         let mut armed = self.lock();
         if armed.len() >= MAX_ARMED {
@@ -243,14 +262,17 @@ impl Faults {
             trip_id: a.subject,
             delay_ms: one_second(),
         });
-        let channel = self.channel.armed().into_iter().map(|a| Order {
-            fault: a.fault.name().to_owned(),
-            times: a.times,
-            operation: a.operation,
+        let of_channel = |name: &str, times: u32, operation: Option<String>| Order {
+            fault: name.to_owned(),
+            times,
+            operation,
             trip_id: None,
             delay_ms: one_second(),
-        });
-        terminal.into_iter().chain(bank).chain(channel).collect()
+        };
+        let channel = self.channel.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        let alipay = self.alipay.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        let tenpay = self.tenpay.armed().into_iter().map(|a| of_channel(a.fault.name(), a.times, a.operation));
+        terminal.into_iter().chain(bank).chain(channel).chain(alipay).chain(tenpay).collect()
     }
 
     /// Disarms everything.
@@ -258,6 +280,8 @@ impl Faults {
         self.lock().clear();
         self.bank.clear();
         self.channel.clear();
+        self.alipay.clear();
+        self.tenpay.clear();
     }
 
     /// Those of the bank, for its simulator.
@@ -268,6 +292,16 @@ impl Faults {
     /// Those of the payment channel, for its simulator.
     pub fn of_channel(&self) -> test::Faults {
         self.channel.clone()
+    }
+
+    /// Those of the simulated WeChat Pay.
+    pub fn of_tenpay(&self) -> tenpay::Faults {
+        self.tenpay.clone()
+    }
+
+    /// Those of Alipay, for its simulator.
+    pub fn of_alipay(&self) -> alipay::Faults {
+        self.alipay.clone()
     }
 
     /// Whether `fault` strikes this operation of the terminal API; that uses it up once. Gives its delay.

@@ -1,5 +1,7 @@
 //! Orders of service systems, paid by slip, over real HTTP: B20 to B24 and B31 to B33 as a payer's terminal sees them.
 
+#[path = "../../examples/support/cashier.rs"]
+mod cashier;
 #[path = "../../examples/support/service_system.rs"]
 mod service_system;
 
@@ -15,7 +17,7 @@ use walkpay::protocol::document::{LegState, PaymentMethod};
 use walkpay::protocol::order::*;
 use walkpay::protocol::question::{OrderFilter, TotalsBy, TotalsFilter};
 use walkpay::session::{HostEventKind, OutboxKind};
-use walkpay::{ServiceNumber, Timestamp, UserName, WalkpayError};
+use walkpay::{Currency, Money, ServiceNumber, Timestamp, UserName, WalkpayError};
 
 const CASE: &str = "C-2026-0815";
 
@@ -101,11 +103,15 @@ impl Phone {
 }
 
 async fn hand_in(system: &ServiceSystem, payer: &str, n: u32, amount: &str, case: &str) -> ServiceNumber {
+    hand_in_priced(system, payer, n, euros(amount), case).await
+}
+
+async fn hand_in_priced(system: &ServiceSystem, payer: &str, n: u32, price: Money, case: &str) -> ServiceNumber {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let deadline = Timestamp::from_millis(now + 14 * 86_400_000);
     let order = json!({
         "service_name": format!("Service {n}"), "payer": payer, "deadline": deadline, "case_number": case, "case_name": "Kitchen",
-        "fees": [{ "name": "Service", "unit_price": euros(amount), "tax_rate": "19" }],
+        "fees": [{ "name": "Service", "unit_price": price, "tax_rate": "19" }],
     });
     system.hand_in(&format!("key-{n}"), &order).await.unwrap()
 }
@@ -254,6 +260,38 @@ async fn b23_the_host_gets_what_the_channel_needs_and_hears_how_it_ended() {
     assert_eq!((result.slip_status, result.payment.payment_id), (SlipStatus::Paid, payment_id));
     assert_eq!(slip.wait_launch(PATIENCE).await.unwrap(), None, "nothing is needed any more");
     desk.paid(number).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b23_b31_alipay_and_wechat_pay_are_launched_resumed_followed_and_totalled() {
+    let mut desk = Desk::open("alice").await;
+    let yuan = |minor| Currency::parse("CNY").unwrap().minor(minor);
+    for (method, minor) in [(PaymentMethod::Alipay, 1_250), (PaymentMethod::Tenpay, 3_000), (PaymentMethod::Alipay, 1)]
+    {
+        desk.handed += 1;
+        let number = hand_in_priced(&desk.system, desk.user, desk.handed, yuan(minor), CASE).await;
+        desk.phone.order_news(number, OrderNews::Payable).await;
+        let slip = desk.slip(vec![number]).await;
+        let (id, payment_id) = (slip.id(), slip.pay(method, None).await.unwrap());
+        let launch = slip.wait_launch(PATIENCE).await.unwrap().unwrap();
+        drop(slip);
+        // The host was away: what is to be launched is still there.
+        desk.phone = desk.phone.reopen(None).await;
+        let slip = desk.phone.terminal.resume_slip(id).await.unwrap();
+        assert_eq!(slip.wait_launch(PATIENCE).await.unwrap().as_ref(), Some(&launch));
+        cashier::pay(&desk.shop.merchant.url, &launch).await.unwrap();
+        let result = desk.phone.slip_result().await;
+        assert_eq!((result.slip_status, result.payment.payment_id), (SlipStatus::Paid, payment_id));
+        assert_eq!(result.legs.iter().map(|l| (l.method, l.amount)).collect::<Vec<_>>(), [(method, yuan(minor))]);
+        desk.paid(number).await;
+    }
+    let by_method = TotalsFilter { by: vec![TotalsBy::Method], ..TotalsFilter::default() };
+    let totals = desk.phone.terminal.totals(by_method).await.unwrap().groups;
+    let found: Vec<_> = totals.iter().map(|g| (g.method.unwrap(), g.paid, g.payments)).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    for expected in [(PaymentMethod::Alipay, yuan(1_251), 2), (PaymentMethod::Tenpay, yuan(3_000), 1)] {
+        assert!(found.contains(&expected), "{found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

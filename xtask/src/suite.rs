@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check in order, with a closing line that counts tests.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -38,6 +39,8 @@ enum Part {
     Docs,
     /// The fixed vectors against JOSE and HTTP signature implementations that are not ours
     Vectors,
+    /// The simulated gateways of payment channels against clients that are not ours
+    Channels,
     /// The merchant's HTTP API against its own description
     Schemathesis,
     /// The public API of each language against its committed snapshot
@@ -124,8 +127,8 @@ impl<'a> Run<'a> {
         let tools = Tools::start(
             context,
             Wanted {
-                node: any(&[Part::Vectors]),
-                python: any(&[Part::Vectors, Part::Schemathesis, Part::Api, Part::Python]),
+                node: any(&[Part::Vectors, Part::Channels]),
+                python: any(&[Part::Vectors, Part::Channels, Part::Schemathesis, Part::Api, Part::Python]),
                 maven: any(&[Part::Kotlin]),
                 swift: any(&[Part::Swift]),
                 trace: any(&[Part::Rust]),
@@ -155,6 +158,7 @@ impl<'a> Run<'a> {
             }
             Part::Docs => self.cargo(&["doc", "--locked", "--no-deps"], Runner::None),
             Part::Vectors => self.vectors(),
+            Part::Channels => self.channels(),
             Part::Schemathesis => self.schemathesis(),
             Part::Api => self.api(),
             Part::Kotlin => {
@@ -198,6 +202,36 @@ impl<'a> Run<'a> {
             command(environment.join("bin/python"), &self.context.top.join("tests/tools/python"))
                 .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "."])
                 .env("PYTHONDONTWRITEBYTECODE", "1"),
+            Runner::Pytest,
+        )?;
+        let mut tally = javascript.tally;
+        tally += python.tally;
+        Ok(Outcome { success: javascript.success && python.success, tally })
+    }
+
+    /// Runs the clients of `tests/tools/node/channels` and `tests/tools/channels` against merchants that they start.
+    fn channels(&self) -> Result<Outcome> {
+        let merchant = bindings::merchant(self.context)?;
+        let node = ready(self.tools.node.as_ref())?;
+        let mut clients: Vec<_> = fs::read_dir(node.join("channels"))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<std::io::Result<_>>()?;
+        // What the clients share is no test.
+        clients.retain(|path| path.extension().is_some_and(|e| e == "mjs") && !path.ends_with("merchant.mjs"));
+        clients.sort();
+        let javascript = stream(
+            command("node", &node)
+                .args(["--test", "--test-reporter=tap"])
+                .args(clients)
+                .env("WALKPAY_MERCHANT", &merchant),
+            Runner::Node,
+        )?;
+        let environment = ready(self.tools.python.as_ref())?;
+        let python = stream(
+            command(environment.join("bin/python"), &self.context.top.join("tests/tools/channels"))
+                .args(["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "."])
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("WALKPAY_MERCHANT", &merchant),
             Runner::Pytest,
         )?;
         let mut tally = javascript.tally;

@@ -2,6 +2,7 @@
 
 use super::problem::Refusal;
 use crate::channel::Channels;
+use crate::channel::gateways::Gateways;
 use crate::clock::Clock;
 use crate::demo::Holder;
 use crate::domain::{self, Answer, Caller, Command, Core, Ctx, Query};
@@ -64,6 +65,8 @@ pub struct App {
     pub sim: Option<Faults>,
     /// The payment channels.
     pub channels: Channels,
+    /// The simulated gateways of payment channels; only with `--sim`.
+    pub gateways: Gateways,
     /// Confirms keys to the bank for users of the demo store.
     pub holder: OnceLock<Holder>,
     /// Whether the address of a caller is the one that a proxy reports.
@@ -133,6 +136,8 @@ pub struct Parts {
     pub sim: Option<Faults>,
     /// The payment channels.
     pub channels: Channels,
+    /// The simulated gateways of payment channels; only with `--sim`.
+    pub gateways: Gateways,
     /// Whether a proxy reports addresses.
     pub behind_proxy: bool,
     /// Digest of the key that lets others than this machine read the metrics.
@@ -180,6 +185,7 @@ impl App {
             clock: parts.clock,
             sim: parts.sim,
             channels: parts.channels,
+            gateways: parts.gateways,
             behind_proxy: parts.behind_proxy,
             metrics_key: parts.metrics_key,
             waiters: parts.waiters,

@@ -24,9 +24,11 @@ pub mod terminal;
 
 pub use app::App;
 
+use crate::channel::{alipay, wechat};
 use axum::Router;
 use axum::http::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::post;
 use problem::Refusal;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -39,7 +41,11 @@ pub fn router(app: Arc<App>) -> Router {
     let terminal = terminal_routes().layer(from_fn_with_state(app.clone(), fault::strike));
     let (routes, document) = described(terminal, app.sim.is_some()).split_for_parts();
     let _set_once = app.document.set(openapi::finished(document).into());
+    let gateways = app.gateways.routes();
     let routes: Router = routes
+        .merge(gateways.with_state(()))
+        .route(alipay::NOTIFY_PATH, post(channel::alipay_notification))
+        .route(wechat::NOTIFY_PATH, post(channel::tenpay_notification))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))

@@ -102,7 +102,8 @@ fn layout(title: &str, body: &str) -> String {
     )
 }
 
-fn escape(text: &str) -> String {
+/// Text in HTML.
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

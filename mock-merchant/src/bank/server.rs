@@ -370,7 +370,8 @@ fn page(status: StatusCode, html: String) -> Response {
 }
 
 /// An answer whose body ends in an error: the connection is cut, and the caller knows nothing.
-fn broken_off() -> Response {
+/// An answer whose connection breaks off.
+pub(crate) fn broken_off() -> Response {
     Response::new(Body::new(BrokenOff))
 }
 

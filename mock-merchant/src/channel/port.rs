@@ -4,6 +4,7 @@
 //! A trade is known by the merchant's number, which is used once: asking for it again is asking for the same trade. A channel may
 //! not know a trade that it has promised (a code that nobody has scanned yet); it never takes one after the end that it was told.
 
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::order::Launch;
@@ -174,6 +175,24 @@ pub struct Receipt {
     pub trade: String,
     /// How much.
     pub amount: Money,
+}
+
+/// A notification as it came over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// What a notification says that its channel has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A payment was collected.
+    Paid(Receipt),
+    /// Something else that changes nothing here: what becomes of refunds and closed trades is asked for.
+    Other,
 }
 
 /// Why there is no answer. This says nothing about what the channel did.

@@ -31,6 +31,9 @@ pub struct Serve {
     /// Where the simulated bank listens, on loopback; without it, at its last port or a free one.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "bank")]
     bank_listen: Option<SocketAddr>,
+    /// The payment channels in use (docs/channels.md); without it channels.json in the data folder, if it is there.
+    #[arg(long, value_name = "FILE")]
+    channels: Option<PathBuf>,
     /// The certificate chain (PEM, the server's own first), to serve https.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -110,6 +113,7 @@ impl Serve {
             public_url: self.public_url,
             merchant_id: common.merchant_id.clone(),
             merchant_name: common.merchant_name.clone(),
+            channels: self.channels,
             limits: Limits {
                 per_device: Rate { burst: self.device_rate.saturating_mul(4), ..rate(self.device_rate) },
                 documents_per_day: self.device_documents,

@@ -39,6 +39,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the merchant decides.
     pub policy: domain::Config,
+    /// The payment channels in use; without it `channels.json` in the data folder, if it is there.
+    pub channels: Option<PathBuf>,
     /// Calls to the bank at one time.
     pub workers: usize,
 }
@@ -108,6 +110,7 @@ impl Config {
             limits: Limits::default(),
             // Longer than a call to the bank can take, and not much longer than a restart may keep one waiting.
             policy: domain::Config { lease: Duration::from_secs(15), ..domain::Config::default() },
+            channels: None,
             workers: 8,
         }
     }

@@ -18,7 +18,7 @@ pub use limits::{Limits, Rate};
 use crate::api::{self, App, app::Parts};
 use crate::bank::BankError;
 use crate::bank::client::{BankClient, BankSettings};
-use crate::channel::Channels;
+use crate::channel::settings::Settings;
 use crate::channel::test::TestChannel;
 use crate::clock::Clock;
 use crate::demo;
@@ -35,6 +35,7 @@ use callbacks::Callbacks;
 use connection::Acceptor;
 use hyper_util::rt::TokioTimer;
 use rusqlite::Connection;
+use rustls::pki_types::CertificateDer;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ impl Server {
             merchant_name: config.merchant_name.clone().or_else(|| demo::merchant_name(config.demo)),
         };
         let mut policy = config.policy.clone();
+        let settings = Settings::load(config.channels.as_deref(), &config.data, config.sim)?;
+        settings.apply(&mut policy);
         if config.sim {
             policy.channels.push(TestChannel::identity());
         }
@@ -119,7 +122,7 @@ impl Server {
             Some(_) => None,
             None => Some(bank::start(&folder, config.bank_listen, clock.clone(), faults.as_ref()).await?),
         };
-        let prepared = Prepared { config, lock, clock, folder, connection, core, faults, listener };
+        let prepared = Prepared { settings, config, lock, clock, folder, connection, core, faults, listener };
         match prepared.start(simulated.as_ref()).await {
             Ok(running) => Ok(Running { simulated, ..running }),
             Err(e) => {
@@ -134,6 +137,7 @@ impl Server {
 
 struct Prepared {
     config: Config,
+    settings: Settings,
     lock: File,
     clock: Clock,
     folder: Folder,
@@ -145,7 +149,7 @@ struct Prepared {
 
 impl Prepared {
     async fn start(self, simulated: Option<&SimulatedBank>) -> Result<Running, ServerError> {
-        let Self { config, lock, clock, folder, connection, core, faults, listener } = self;
+        let Self { config, settings, lock, clock, folder, connection, core, faults, listener } = self;
         let url = config.public_url.clone().unwrap_or_else(|| listener.url());
         let url = url.trim_end_matches('/').to_owned();
         let (demo, holder) = match (config.demo, simulated) {
@@ -168,10 +172,15 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
-        let channels = match &faults {
-            Some(faults) => channels::simulated(&folder, faults)?,
-            None => Channels::default(),
-        };
+        let (channels, gateways) = channels::assemble(&channels::Parts {
+            folder: &folder,
+            faults: faults.as_ref(),
+            settings: &settings,
+            clock: &clock,
+            listening: &listener.url(),
+            public: &url,
+            roots: &own_roots(&config)?,
+        })?;
         let (stop, stopping) = channel::channel(false);
         let (waiters, kick) = (Arc::<waiters::Waiters>::default(), Arc::<Notify>::default());
         let not_before = served_since(&connection, &clock)?;
@@ -186,6 +195,7 @@ impl Prepared {
             limits: config.limits.clone(),
             sim: faults,
             channels,
+            gateways,
             behind_proxy: config.behind_proxy,
             metrics_key: config.metrics_key.as_ref().map(|key| sha256(key.as_bytes())),
             waiters,
@@ -204,6 +214,7 @@ impl Prepared {
             messages::supervise(app.clone(), callbacks),
             watch::supervise(app.clone(), folder.clone()),
             channels::supervise(app.clone()),
+            channels::supervise_gateways(app.clone()),
         ];
         let (listening, handle) = (listener.url(), Handle::new());
         let server = listener.serve(app.clone(), handle.clone());
@@ -306,6 +317,14 @@ impl Running {
             Ok(Err(e)) => tracing::warn!(error = %e, "stopped without a checkpoint"),
             Err(e) => tracing::warn!(error = %e, "stopped without a checkpoint"),
         }
+    }
+}
+
+/// In a simulation the server calls itself, and trusts its own certificate.
+fn own_roots(config: &Config) -> Result<Vec<CertificateDer<'static>>, ServerError> {
+    match &config.tls {
+        Some(files) if config.sim => Ok(tls::chain(files)?),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -23,12 +23,7 @@ pub struct TlsError {
 /// # Errors
 /// [`TlsError`].
 pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| unusable(&files.certificate, e))?;
-    if chain.is_empty() {
-        return Err(unusable(&files.certificate, "no certificate in it"));
-    }
+    let chain = chain(files)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unusable(&files.key, e))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -38,6 +33,20 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         .map_err(|e| unusable(&files.certificate, e))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Reads the certificates, the server's own first.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn chain(files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| unusable(&files.certificate, e))?;
+    if chain.is_empty() {
+        return Err(unusable(&files.certificate, "no certificate in it"));
+    }
+    Ok(chain)
 }
 
 fn unusable(path: &Path, why: impl std::fmt::Display) -> TlsError {

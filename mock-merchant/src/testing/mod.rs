@@ -105,7 +105,8 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
-        let config = Config { channels: vec![TestChannel::identity()], ..config };
+        let mut config = config;
+        config.channels.push(TestChannel::identity());
         let merchant_id = MerchantId::parse("m").unwrap();
         let identity = Identity { merchant_id: merchant_id.clone(), name: "Shop".into(), sim: true };
         let now = Timestamp::parse("2026-03-01T23:30:00Z").unwrap();

@@ -1,5 +1,7 @@
 //! The merchant from outside.
 
+mod alipay;
+mod alipay_vectors;
 mod bank;
 mod client;
 mod desk;
@@ -10,6 +12,7 @@ mod process;
 mod queries;
 mod rows;
 mod slips;
+mod tenpay;
 mod tls;
 mod trouble;
 mod webhook_vectors;

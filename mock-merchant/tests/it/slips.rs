@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use walkpay::protocol::document::*;
 use walkpay::protocol::order::*;
-use walkpay::{PaymentId, ServiceNumber, SlipNumber, UserName};
+use walkpay::{Currency, PaymentId, ServiceNumber, SlipNumber, UserName};
 
 /// What a service system has handed in.
 #[derive(Clone, Copy)]
@@ -31,6 +31,11 @@ pub const REPAIR: Service = Service { payer: "alice", source: "repair", case: "C
 
 /// A payable order from a service system whose address nobody can reach.
 pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
+    order_in(shop, service, eur(0).currency).await
+}
+
+/// The same in another currency.
+pub async fn order_in(shop: &Shop, service: Service, currency: Currency) -> ServiceNumber {
     let now = shop.now();
     let app = shop.running.app();
     let added = app.writer.submit(move |tx| {
@@ -51,7 +56,7 @@ pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
             service_name: "Delivery of a washing machine",
             payee: "Walkpay Services",
             payer,
-            total: eur(service.minor),
+            total: currency.minor(service.minor),
             due: service.minor,
             case_number: service.case,
             arose_at: now,
@@ -66,7 +71,7 @@ pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
             unit_price: new.total,
             amount: new.total,
             tax_rate: "0".into(),
-            tax: eur(0),
+            tax: currency.minor(0),
         };
         order_parts::set_fees(tx, number, &[line])?;
         let texts = Texts { case_name: "Kitchen".into(), paying_unit: "Acme".into(), remarks: "Ring twice".into() };
@@ -98,7 +103,7 @@ impl Device {
             payment_id: PaymentId::new(shop.now(), random10()),
             method,
             amount: slip.amount,
-            stored_value: eur(stored_value),
+            stored_value: slip.amount.currency.minor(stored_value),
             signed_at: shop.now(),
         }
     }
@@ -138,11 +143,11 @@ impl Device {
         .await;
     }
 
-    async fn slip(&self, shop: &Shop, slip: SlipNumber) -> SlipView {
+    pub async fn slip(&self, shop: &Shop, slip: SlipNumber) -> SlipView {
         self.get_json(shop.now(), &format!("/payer/v1/slips/{slip}")).await
     }
 
-    async fn order(&self, shop: &Shop, number: ServiceNumber) -> OrderView {
+    pub async fn order(&self, shop: &Shop, number: ServiceNumber) -> OrderView {
         self.get_json(shop.now(), &format!("/payer/v1/orders/{number}")).await
     }
 

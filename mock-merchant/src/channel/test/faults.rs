@@ -1,25 +1,9 @@
 //! What the simulated channel can be told to do wrong, by name.
 
+use crate::channel::armed::{self, fault_table};
 use crate::channel::port::ChannelAsk;
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many faults can be armed at once.
-pub const MAX_ARMED: usize = 100;
-
-macro_rules! faults {
-    ($($variant:ident $name:literal $meaning:literal;)*) => {
-        /// A way to fail.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Fault { $(#[doc = $meaning] $variant,)* }
-
-        impl Fault {
-            /// All faults of the channel: name and meaning.
-            pub const TABLE: &'static [(Fault, &'static str, &'static str)] = &[$((Fault::$variant, $name, $meaning),)*];
-        }
-    };
-}
-
-faults! {
+fault_table! {
     Refuses "channel_refuses" "The channel opens no trade.";
     NoAnswerBefore "channel_no_answer_before" "The answer is lost, and nothing was done.";
     NoAnswerAfter "channel_no_answer_after" "What was asked for is done, and the answer is lost.";
@@ -71,71 +55,7 @@ pub(super) fn of(ask: &ChannelAsk) -> &'static [Fault] {
     }
 }
 
-impl Fault {
-    /// The name in `/sim/v1`.
-    pub fn name(self) -> &'static str {
-        Self::TABLE.iter().find(|(fault, _, _)| *fault == self).map_or("", |(_, name, _)| name)
-    }
-
-    /// The fault of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::TABLE.iter().find(|(_, n, _)| *n == name).map(|(fault, _, _)| *fault)
-    }
-}
-
-/// A fault that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Armed {
-    /// What to do.
-    pub fault: Fault,
-    /// How many more times; at least 1.
-    pub times: u32,
-    /// Only for `create`, `query`, `close`, `refund`, `query_refund` or `notify`.
-    pub operation: Option<String>,
-}
-
+/// A fault of the simulated channel that waits.
+pub type Armed = armed::Armed<Fault>;
 /// The armed faults of the simulated channel. Forgotten at a restart.
-#[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Vec<Armed>>>);
-
-impl Faults {
-    /// Arms a fault behind those that are armed; false if there are a hundred already or it would never strike.
-    pub fn arm(&self, armed: Armed) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = all.len() < MAX_ARMED && armed.times > 0;
-        if room {
-            all.push(armed);
-        }
-        room
-    }
-
-    /// Arms a fault for the next time that it fits.
-    pub fn once(&self, fault: Fault) -> bool {
-        self.arm(Armed { fault, times: 1, operation: None })
-    }
-
-    /// What is armed, in the order in which it strikes.
-    pub fn armed(&self) -> Vec<Armed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Disarms everything.
-    pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// The first armed fault that fits here; it is used up by that.
-    pub(super) fn strike(&self, operation: &str, fitting: &[Fault]) -> Option<Fault> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits =
-            |a: &Armed| fitting.contains(&a.fault) && a.operation.as_deref().is_none_or(|name| name == operation);
-        let at = all.iter().position(fits)?;
-        let armed = all.get_mut(at)?;
-        let fault = armed.fault;
-        armed.times -= 1;
-        if armed.times == 0 {
-            all.remove(at);
-        }
-        Some(fault)
-    }
-}
+pub type Faults = armed::Faults<Fault>;

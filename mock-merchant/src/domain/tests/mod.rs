@@ -1,3 +1,4 @@
+mod alipay;
 mod attempts;
 mod debits;
 mod devices;
