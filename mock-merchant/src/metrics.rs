@@ -24,6 +24,7 @@ pub struct Metrics {
     exported: Counter,
     webhooks: Family<Labels<1>, Counter>,
     channel_calls: Family<Labels<2>, Counter>,
+    notices: Family<Labels<2>, Counter>,
 }
 
 impl Default for Metrics {
@@ -42,6 +43,7 @@ impl Default for Metrics {
             exported: Counter::default(),
             webhooks: Family::default(),
             channel_calls: Family::default(),
+            notices: Family::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -59,6 +61,7 @@ impl Default for Metrics {
         registry.register("webhooks", "Messages sent to service systems by outcome", metrics.webhooks.clone());
         let channel_calls = metrics.channel_calls.clone();
         registry.register("channel_calls", "Calls to payment channels by operation and outcome", channel_calls);
+        registry.register("notices", "Messages sent to payers by medium and outcome", metrics.notices.clone());
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -101,6 +104,12 @@ impl Metrics {
     pub fn channel_call(&self, operation: &str, outcome: &str) {
         let labels = [("operation", operation.to_owned()), ("outcome", outcome.to_owned())];
         self.channel_calls.get_or_create(&labels).inc();
+    }
+
+    /// Counts a message to a payer that was sent.
+    pub fn notice(&self, medium: &str, outcome: &str) {
+        let labels = [("medium", medium.to_owned()), ("outcome", outcome.to_owned())];
+        self.notices.get_or_create(&labels).inc();
     }
 
     /// Takes over what the database says: (kind, state, how many).

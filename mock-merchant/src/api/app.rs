@@ -11,6 +11,7 @@ use crate::random;
 use crate::server::limits::{Buckets, Limits};
 use crate::server::waiters::Waiters;
 use crate::sim::Faults;
+use crate::store::contacts::Medium;
 use crate::store::{Readers, Tx, Writer};
 use axum::body::Bytes;
 use std::collections::HashMap;
@@ -88,6 +89,10 @@ pub struct App {
     pub kick: Arc<Notify>,
     /// Tells the delivery of webhooks that there may be something to do.
     pub messages: Notify,
+    /// The same for the delivery of notices, by medium.
+    notices: [Notify; 3],
+    /// Changes whenever something may have been written: for who watches a page.
+    pub changes: watch::Sender<u64>,
     /// Bulk hand-ins in work.
     pub bulks: Semaphore,
     /// True once the server is to stop: polls end, `/healthz` says so.
@@ -147,6 +152,8 @@ impl App {
             document: OnceLock::new(),
             healthy: AtomicBool::new(true),
             messages: Notify::new(),
+            notices: Default::default(),
+            changes: watch::Sender::new(0),
             bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
             keys: RwLock::default(),
             merchant_id: parts.merchant_id,
@@ -190,7 +197,7 @@ impl App {
         let answer = self.writer.submit(move |tx| domain::commit(tx, &ctx, &caller, prepared)).await;
         drop(queued);
         self.kick.notify_one();
-        self.messages.notify_one();
+        self.written();
         Ok(answer?)
     }
 
@@ -213,6 +220,23 @@ impl App {
     ) -> Result<T, Refusal> {
         let readers = self.readers.clone();
         blocking(move || readers.read(f)).await
+    }
+
+    /// Tells the delivery of webhooks and notices, and who watches a page, that something may have been written.
+    pub fn written(&self) {
+        self.messages.notify_one();
+        self.notices.iter().for_each(Notify::notify_one);
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// What tells the delivery of a medium's notices that there may be something to do.
+    pub fn notices(&self, medium: Medium) -> &Notify {
+        let [email, sms, voice] = &self.notices;
+        match medium {
+            Medium::Email => email,
+            Medium::Sms => sms,
+            Medium::Voice => voice,
+        }
     }
 
     /// The device that a request key belongs to.

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod address;
 mod catalogue;
 mod device;
 mod folder;
+mod messages;
 mod order;
 mod query;
 mod serve;
@@ -103,6 +105,8 @@ enum Command {
     /// Money that nothing explains: what there is, and what becomes of it.
     #[command(subcommand)]
     Suspense(suspense::Suspense),
+    /// Messages to payers: what they were told by e-mail, text message and voice, and how messages look.
+    Messages(messages::Messages),
     /// What was ordered and paid: lists, totals, files, the daily comparison with channels and bank.
     #[command(subcommand)]
     Query(query::Query),
@@ -160,6 +164,12 @@ Examples:
     mock-merchant --data shop service key delivery
     mock-merchant --data shop service callback delivery https://delivery.my-shop.example/webhooks
 
+  How payers are told, and what they were told:
+    mock-merchant --data shop user address add ann sms:+49301234567
+    mock-merchant --data shop user address settings ann --language zh --quiet 22:00-09:00
+    mock-merchant --data shop messages preview --channel sms --language en
+    mock-merchant --data shop messages
+
   Decide a check:
     mock-merchant --data shop staff list berlin-1
     mock-merchant --data shop staff decide TRIP 1 --accept
@@ -216,6 +226,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Pass(pass) => pass.run(common)?,
         Command::Order(order) => order.run(common)?,
         Command::Suspense(suspense) => suspense.run(common)?,
+        Command::Messages(messages) => messages.run(common)?,
         Command::Query(query) => return query.run(common),
         Command::Trip { trip } => staff::trip(common, trip)?,
         Command::Check => return store::check(common),

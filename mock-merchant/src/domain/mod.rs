@@ -17,6 +17,7 @@ mod enrolment;
 mod gates;
 mod handle;
 mod holds;
+pub mod notices;
 pub mod once;
 mod paying;
 mod questions;

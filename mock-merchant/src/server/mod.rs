@@ -5,8 +5,10 @@ mod callbacks;
 mod channels;
 pub mod config;
 pub mod connection;
+mod deliver;
 pub mod limits;
 mod messages;
+mod notices;
 pub mod tls;
 pub mod waiters;
 mod watch;
@@ -23,10 +25,13 @@ use crate::channel::test::TestChannel;
 use crate::clock::Clock;
 use crate::demo;
 use crate::domain::Core;
+use crate::domain::notices::Site;
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError, Opening, ServerFile, clock};
+use crate::notify::Transports;
 use crate::random::NoRandomness;
 use crate::sim::Faults;
+use crate::store::contacts::Medium;
 use crate::store::{StoreError, Tx, Writer, checkpoint, devices};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -34,6 +39,8 @@ use bank::SimulatedBank;
 use callbacks::Callbacks;
 use connection::Acceptor;
 use hyper_util::rt::TokioTimer;
+use messages::Webhooks;
+use notices::Notices;
 use rusqlite::Connection;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -200,9 +207,18 @@ impl Prepared {
         let file = ServerFile { url: url.clone(), bank_url: simulated.map(|b| b.url.clone()) };
         folder.write("server.json", &file)?;
         let folder = Arc::new(folder);
+        let transports = Arc::new(Transports::files(&folder.file("outbox")));
+        let site = Arc::new(Site { url: url.clone() });
+        let outbox = |medium| {
+            let notices = Notices { medium, site: site.clone(), transports: transports.clone() };
+            deliver::supervise(app.clone(), notices)
+        };
         let tasks = vec![
             work::supervise(app.clone(), client, config.workers),
-            messages::supervise(app.clone(), callbacks),
+            deliver::supervise(app.clone(), Webhooks(Arc::new(callbacks))),
+            outbox(Medium::Email),
+            outbox(Medium::Sms),
+            outbox(Medium::Voice),
             watch::supervise(app.clone(), folder.clone()),
             channels::supervise(app.clone()),
         ];

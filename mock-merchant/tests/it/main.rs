@@ -4,6 +4,7 @@ mod bank;
 mod client;
 mod desk;
 mod http;
+mod notices;
 mod openapi;
 mod orders;
 mod process;
