@@ -1,5 +1,6 @@
 //! What all handlers share, and the ways to the domain: commands through the writer, questions to a reader.
 
+use super::pay_events::Streams;
 use super::problem::Refusal;
 use crate::channel::Channels;
 use crate::clock::Clock;
@@ -91,6 +92,8 @@ pub struct App {
     pub messages: Notify,
     /// The same for the delivery of notices, by medium.
     notices: [Notify; 3],
+    /// Who follows a payer's page.
+    pub streams: Streams,
     /// Changes whenever something may have been written: for who watches a page.
     pub changes: watch::Sender<u64>,
     /// Bulk hand-ins in work.
@@ -153,6 +156,7 @@ impl App {
             healthy: AtomicBool::new(true),
             messages: Notify::new(),
             notices: Default::default(),
+            streams: Streams::default(),
             changes: watch::Sender::new(0),
             bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
             keys: RwLock::default(),

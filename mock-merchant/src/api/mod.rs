@@ -13,6 +13,8 @@ pub mod headers;
 pub mod openapi;
 pub mod ops;
 pub mod params;
+mod pay;
+pub mod pay_events;
 pub mod payer;
 pub mod problem;
 pub mod query;
@@ -40,6 +42,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = described(terminal, app.sim.is_some()).split_for_parts();
     let _set_once = app.document.set(openapi::finished(document).into());
     let routes: Router = routes
+        .merge(pay::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))

@@ -17,6 +17,7 @@ mod user;
 use crate::domain::Answer;
 use crate::failure::Failure;
 use crate::folder::FolderError;
+use crate::notify::settings::SettingsError;
 use crate::server::ServerError;
 use crate::sim;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -182,6 +183,8 @@ enum CliError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Notify(#[from] SettingsError),
     #[error("{0}")]
     Failure(#[from] Failure),
     #[error("{}", .0.explain())]

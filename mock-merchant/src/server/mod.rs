@@ -1,7 +1,7 @@
 //! The server as a library: tests and examples start it in their process, the binary in its own.
 
 pub mod bank;
-mod callbacks;
+pub(crate) mod callbacks;
 mod channels;
 pub mod config;
 pub mod connection;
@@ -28,7 +28,7 @@ use crate::domain::Core;
 use crate::domain::notices::Site;
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError, Opening, ServerFile, clock};
-use crate::notify::Transports;
+use crate::notify::{TransportError, Transports};
 use crate::random::NoRandomness;
 use crate::sim::Faults;
 use crate::store::contacts::Medium;
@@ -80,6 +80,9 @@ pub enum ServerError {
     /// The address of the bank cannot be used, or keys cannot.
     #[error(transparent)]
     Walkpay(#[from] WalkpayError),
+    /// A way to payers cannot be used.
+    #[error("notices: {0}")]
+    Notify(#[from] TransportError),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -174,6 +177,7 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
+        let transports = Arc::new(Transports::new(&config.notify, &config.data)?);
         let channels = match &faults {
             Some(faults) => channels::simulated(&folder, faults)?,
             None => Channels::default(),
@@ -207,7 +211,6 @@ impl Prepared {
         let file = ServerFile { url: url.clone(), bank_url: simulated.map(|b| b.url.clone()) };
         folder.write("server.json", &file)?;
         let folder = Arc::new(folder);
-        let transports = Arc::new(Transports::files(&folder.file("outbox")));
         let site = Arc::new(Site { url: url.clone() });
         let outbox = |medium| {
             let notices = Notices { medium, site: site.clone(), transports: transports.clone() };

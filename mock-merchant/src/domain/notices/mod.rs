@@ -5,6 +5,7 @@ mod address;
 mod contact;
 mod facts;
 mod outcome;
+mod page;
 mod quiet;
 
 pub use address::parse_address;
@@ -13,6 +14,7 @@ pub use contact::{ContactChange, PageLink};
 pub use facts::{Site, facts_of, sample};
 pub use outcome::{Report, Sent, SentAs};
 pub(crate) use outcome::{may_repeat, report, settle, unsubscribe};
+pub(crate) use page::{news, page, page_of};
 pub(crate) use quiet::{quiet_until, zone_of};
 
 use crate::domain::Ctx;

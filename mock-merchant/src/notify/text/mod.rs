@@ -4,6 +4,7 @@
 pub mod clean;
 pub mod gsm;
 mod message;
+pub mod page;
 mod template;
 mod values;
 
