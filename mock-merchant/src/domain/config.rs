@@ -86,6 +86,10 @@ pub enum Mutation {
     DroppedPaidAfterExpiry,
     /// A slip is paid again by what comes for it over another channel.
     TwoChannelsPaid,
+    /// A notice that was taken is sent again.
+    NoticeTwice,
+    /// A notice that a crash left on its way is forgotten.
+    NoticeLost,
 }
 
 /// What may be bought.

@@ -48,16 +48,16 @@ impl Kannel {
         let KannelSettings { url, user, password, from, .. } = &self.settings;
         let mut fields = vec![
             ("username", user.as_str()),
-            ("password", password),
-            ("from", from),
+            ("password", password.as_str()),
+            ("from", from.as_str()),
             ("to", to),
-            ("text", &sms.text),
+            ("text", sms.text.as_str()),
             ("charset", "UTF-8"),
             ("coding", if sms.coding == Coding::Ucs2 { "2" } else { "0" }),
         ];
         let report = report.map(|url| self.reported_at(url));
         if let Some(url) = &report {
-            fields.extend([("dlr-mask", REPORTS), ("dlr-url", url)]);
+            fields.extend([("dlr-mask", REPORTS), ("dlr-url", url.as_str())]);
         }
         let Ok(mut url) = url::Url::parse(url) else { return Sent::new(SentAs::Refused, "url") };
         url.query_pairs_mut().extend_pairs(fields);

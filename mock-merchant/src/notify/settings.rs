@@ -134,7 +134,7 @@ impl Settings {
             let report_url = sms.report_url.map(|url| url.trim_end_matches('/').to_owned());
             Ok(KannelSettings { url: sms.url, user: sms.user, password, from: sms.from, report_url })
         });
-        let voice = file.voice.map(|voice| {
+        let voice = file.voice.map(|voice| -> Result<_, SettingsError> {
             let credentials = credentials(voice.user, voice.password_file)?;
             let listen = voice.listen.unwrap_or(IpAddr::from([127, 0, 0, 1]));
             let (gateway, account) = (voice.gateway, voice.account);

@@ -1,7 +1,7 @@
 //! Notices as durable jobs, in pure steps: [`take_due`] in a transaction, the message sent outside of any, [`settle`] in another
 //! one. A crash between any two of these loses nothing; what was on its way then has an unknown outcome, and is sent again.
 
-use crate::domain::Ctx;
+use crate::domain::{Ctx, Mutation};
 use crate::domain::notices::{self as rules, PageLink, Sent, Site};
 use crate::failure::Failure;
 use crate::notify::text::{Message, render};
@@ -79,6 +79,9 @@ enum Fate {
 fn fate(tx: &Tx<'_>, ctx: &Ctx, due: &NoticeDelivery, notice: &Notice) -> Result<Fate, Failure> {
     if matches!(due.state, NoticeState::Sending | NoticeState::Unknown) && !rules::may_repeat(due) {
         return Ok(Fate::Never(NoticeState::Unknown, "no_answer"));
+    }
+    if due.state == NoticeState::Sending && ctx.config.mutation == Some(Mutation::NoticeLost) {
+        return Ok(Fate::Never(NoticeState::GivenUp, "lost"));
     }
     let address = contacts::address(tx, due.address)?;
     let Some(address) = address.filter(|_| users::get(tx, notice.user).is_ok_and(|u| u.state != UserState::Erased))

@@ -7,6 +7,7 @@ mod http;
 mod notices;
 mod openapi;
 mod orders;
+mod pay_page;
 mod process;
 mod queries;
 mod rows;

@@ -1,6 +1,6 @@
 //! What became of a message: outcomes of tries, reports of carriers, unsubscription.
 
-use crate::domain::Ctx;
+use crate::domain::{Ctx, Mutation};
 use crate::failure::Failure;
 use crate::store::contacts;
 use crate::store::notices::{self, NoticeDelivery, NoticeState};
@@ -63,6 +63,9 @@ pub(crate) fn settle(tx: &Tx<'_>, ctx: &Ctx, delivery: i64, lease: u64, sent: &S
     match sent.as_ {
         // A report may have come before the answer.
         SentAs::Delivered if delivery.state != NoticeState::Delivered => put(NoticeState::Delivered, None)?,
+        SentAs::Accepted if open && ctx.config.mutation == Some(Mutation::NoticeTwice) && delivery.tries == 1 => {
+            put(NoticeState::Waiting, Some(ctx.now))?;
+        }
         SentAs::Accepted if open => put(NoticeState::Accepted, None)?,
         SentAs::Deferred if open && newest => {
             pay_pages_of_certain(tx, &delivery)?;

@@ -2,6 +2,7 @@ mod attempts;
 mod debits;
 mod devices;
 mod holds;
+mod notice_storm;
 mod notices;
 mod operator;
 mod refunds;

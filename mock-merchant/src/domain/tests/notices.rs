@@ -19,7 +19,7 @@ use walkpay::{ServiceNumber, Timestamp};
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-fn contact(w: &mut World, change: ContactChange) {
+pub(super) fn contact(w: &mut World, change: ContactChange) {
     w.admin(AdminCommand::Contact { user_name: name("alice"), change });
 }
 
@@ -33,26 +33,26 @@ fn world() -> (World, SourceCaller) {
     (w, source)
 }
 
-fn payable(w: &World, source: &SourceCaller, key: &str) -> ServiceNumber {
+pub(super) fn payable(w: &World, source: &SourceCaller, key: &str) -> ServiceNumber {
     let number = hand_in(w, source, key, &body(w, 2_900)).unwrap();
     change(w, source, number, Change::Decide(DecisionBody::Confirm {})).unwrap();
     number
 }
 
-fn take(w: &World, medium: Medium) -> Option<OutsideNotice> {
+pub(super) fn take(w: &World, medium: Medium) -> Option<OutsideNotice> {
     let (ctx, site) = (w.ctx(), Site { url: "https://pay.example".into() });
     let taken = Tx::run(&w.conn, |tx| take_due(tx, &ctx, &site, medium)).unwrap();
     w.check();
     taken
 }
 
-fn done(w: &World, notice: &OutsideNotice, sent: Sent) {
+pub(super) fn done(w: &World, notice: &OutsideNotice, sent: Sent) {
     let ctx = w.ctx();
     Tx::run(&w.conn, |tx| settle(tx, &ctx, &notice.job, &sent)).unwrap();
     w.check();
 }
 
-fn delivery(w: &World, message_id: &str) -> NoticeDelivery {
+pub(super) fn delivery(w: &World, message_id: &str) -> NoticeDelivery {
     Tx::read(&w.conn, |tx| Ok(notices::find(tx, message_id)?)).unwrap().unwrap()
 }
 

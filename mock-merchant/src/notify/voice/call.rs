@@ -173,7 +173,7 @@ async fn start(settings: &VoiceSettings, folder: &Path, speech: &Speech) -> io::
     fs::write(folder.join("contacts"), "")?;
     let here = folder.as_os_str();
     // Should this program be killed, nobody else would ever end that one.
-    let guarded = ["--foreground", "-s", "KILL", "300", "baresip", "-f"].map(AsRef::as_ref);
+    let guarded = ["--foreground", "-s", "KILL", "300", "baresip", "-f"].map(OsStr::new);
     let args: Vec<&OsStr> = guarded.into_iter().chain([here]).collect();
     let mut process = Process::start("timeout", folder, &args, Stdio::null())?;
     let end = Instant::now() + START;
