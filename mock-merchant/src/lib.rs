@@ -13,6 +13,7 @@ pub mod folder;
 pub mod keys;
 pub mod logs;
 pub mod metrics;
+pub mod notify;
 pub mod operator;
 pub mod random;
 pub mod rows;

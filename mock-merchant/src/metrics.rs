@@ -26,6 +26,7 @@ pub struct Metrics {
     webhooks: Family<Labels<1>, Counter>,
     channel_calls: Family<Labels<2>, Counter>,
     keys: Gauge,
+    notices: Family<Labels<2>, Counter>,
 }
 
 impl Default for Metrics {
@@ -45,6 +46,7 @@ impl Default for Metrics {
             webhooks: Family::default(),
             channel_calls: Family::default(),
             keys: Gauge::default(),
+            notices: Family::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -64,6 +66,7 @@ impl Default for Metrics {
         registry.register("channel_calls", "Calls to payment channels by operation and outcome", channel_calls);
         let keys = metrics.keys.clone();
         registry.register("keys_seconds_left", "Until the first of the merchant's keys is over", keys);
+        registry.register("notices", "Messages sent to payers by medium and outcome", metrics.notices.clone());
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -106,6 +109,12 @@ impl Metrics {
     pub fn channel_call(&self, operation: &str, outcome: &str) {
         let labels = [("operation", operation.to_owned()), ("outcome", outcome.to_owned())];
         self.channel_calls.get_or_create(&labels).inc();
+    }
+
+    /// Counts a message to a payer that was sent.
+    pub fn notice(&self, medium: &str, outcome: &str) {
+        let labels = [("medium", medium.to_owned()), ("outcome", outcome.to_owned())];
+        self.notices.get_or_create(&labels).inc();
     }
 
     /// Takes over what the database says: (kind, state, how many).

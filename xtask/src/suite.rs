@@ -43,6 +43,8 @@ enum Part {
     Channels,
     /// The merchant's HTTP API against its own description
     Schemathesis,
+    /// Messages to payers against a mail server, Kannel and a SIP client that are not ours
+    Peers,
     /// The public API of each language against its committed snapshot
     Api,
     /// A shopping trip in Kotlin
@@ -128,10 +130,11 @@ impl<'a> Run<'a> {
             context,
             Wanted {
                 node: any(&[Part::Vectors, Part::Channels]),
-                python: any(&[Part::Vectors, Part::Channels, Part::Schemathesis, Part::Api, Part::Python]),
+                python: any(&[Part::Vectors, Part::Channels, Part::Schemathesis, Part::Peers, Part::Api, Part::Python]),
                 maven: any(&[Part::Kotlin]),
                 swift: any(&[Part::Swift]),
                 trace: any(&[Part::Rust]),
+                peers: any(&[Part::Peers]),
             },
         );
         Self { context, full, tools, generated: None }
@@ -160,6 +163,7 @@ impl<'a> Run<'a> {
             Part::Vectors => self.vectors(),
             Part::Channels => self.channels(),
             Part::Schemathesis => self.schemathesis(),
+            Part::Peers => self.peers(),
             Part::Api => self.api(),
             Part::Kotlin => {
                 let (generated, merchant) = self.bindings()?;
@@ -250,6 +254,16 @@ impl<'a> Run<'a> {
                 .env("WALKPAY_MERCHANT", merchant),
             Runner::Pytest,
         )
+    }
+
+    /// The test binary `peers`, which `cargo test` alone leaves out.
+    fn peers(&self) -> Result<Outcome> {
+        ready(self.tools.peers.as_ref())?;
+        let environment = ready(self.tools.python.as_ref())?;
+        let mut cargo = command(Context::cargo(), &self.context.top);
+        // Calls and text messages share the machine's sound and ports: a few at one time.
+        cargo.args(["test", "--locked", "--no-fail-fast", "--package", "mock-merchant", "--test", "peers", "--", "--test-threads=4"]);
+        stream(cargo.env("WALKPAY_PYTHON", environment.join("bin/python")), Runner::Cargo)
     }
 
     fn api(&mut self) -> Result<Outcome> {

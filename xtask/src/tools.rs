@@ -76,6 +76,8 @@ pub struct Tools {
     pub swift: Option<Prepared>,
     /// `strace`, by which the crash tests see that flushes come before answers.
     pub trace: Option<Prepared>,
+    /// Kannel and its fake text message centre, a SIP client, and what makes speech.
+    pub peers: Option<Prepared>,
 }
 
 /// Which tools to fetch.
@@ -86,6 +88,7 @@ pub struct Wanted {
     pub maven: bool,
     pub swift: bool,
     pub trace: bool,
+    pub peers: bool,
 }
 
 impl Tools {
@@ -102,6 +105,7 @@ impl Tools {
             maven: start(wanted.maven, "Maven packages", maven),
             swift: start(wanted.swift, "Swift toolchain", swift),
             trace: start(wanted.trace, "strace", trace),
+            peers: start(wanted.peers, "Kannel and baresip", peers_of_notices),
         }
     }
 }
@@ -144,6 +148,21 @@ fn is_root() -> bool {
 fn trace(_: &Context, apt: &Apt) -> Result<PathBuf> {
     apt.need("strace", &["strace"])?;
     Ok(PathBuf::from("strace"))
+}
+
+/// What notices to payers are tested against. Debian's package of Kannel would start it as a service: a policy forbids that where
+/// there is none.
+fn peers_of_notices(_: &Context, apt: &Apt) -> Result<PathBuf> {
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    if is_root() && !policy.exists() && !is_on_path("bearerbox") {
+        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+        quiet(command("chmod", Path::new("/")).arg("755").arg(policy))?;
+    }
+    apt.need("bearerbox", &["kannel", "kannel-extras"])?;
+    apt.need("baresip", &["baresip-core"])?;
+    apt.need("espeak-ng", &["espeak-ng"])?;
+    apt.need("sox", &["sox"])?;
+    Ok(PathBuf::from("bearerbox"))
 }
 
 fn node(context: &Context, apt: &Apt) -> Result<PathBuf> {

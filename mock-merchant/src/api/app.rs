@@ -1,5 +1,6 @@
 //! What all handlers share, and the ways to the domain: commands through the writer, questions to a reader.
 
+use super::pay_events::Streams;
 use super::problem::Refusal;
 use crate::channel::Channels;
 use crate::channel::gateways::Gateways;
@@ -12,6 +13,7 @@ use crate::random;
 use crate::server::limits::{Buckets, Limits, Places};
 use crate::server::waiters::Waiters;
 use crate::sim::Faults;
+use crate::store::contacts::Medium;
 use crate::store::{Readers, Tx, Writer};
 use axum::body::Bytes;
 use std::collections::HashMap;
@@ -101,6 +103,12 @@ pub struct App {
     pub kick: Arc<Notify>,
     /// Tells the delivery of webhooks that there may be something to do.
     pub messages: Notify,
+    /// The same for the delivery of notices, by medium.
+    notices: [Notify; 3],
+    /// Who follows a payer's page.
+    pub streams: Streams,
+    /// Changes whenever something may have been written: for who watches a page.
+    pub changes: watch::Sender<u64>,
     /// Bulk hand-ins in work.
     pub bulks: Semaphore,
     /// Bulk hand-ins in work by service system.
@@ -174,6 +182,9 @@ impl App {
             healthy: AtomicBool::new(true),
             faults: AtomicU32::new(0),
             messages: Notify::new(),
+            notices: Default::default(),
+            streams: Streams::default(),
+            changes: watch::Sender::new(0),
             bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
             bulk_sources: Places::default(),
             counts: tokio::sync::Mutex::default(),
@@ -230,7 +241,7 @@ impl App {
         // A basket whose debit is posted leaves the workers nothing to do, and most are.
         if !matches!(answer, Ok((_, false))) || !basket {
             self.kick.notify_one();
-            self.messages.notify_one();
+            self.written();
         }
         Ok(answer?.0)
     }
@@ -254,6 +265,23 @@ impl App {
     ) -> Result<T, Refusal> {
         let readers = self.readers.clone();
         blocking(move || readers.read(f)).await
+    }
+
+    /// Tells the delivery of webhooks and notices, and who watches a page, that something may have been written.
+    pub fn written(&self) {
+        self.messages.notify_one();
+        self.notices.iter().for_each(Notify::notify_one);
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// What tells the delivery of a medium's notices that there may be something to do.
+    pub fn notices(&self, medium: Medium) -> &Notify {
+        let [email, sms, voice] = &self.notices;
+        match medium {
+            Medium::Email => email,
+            Medium::Sms => sms,
+            Medium::Voice => voice,
+        }
     }
 
     /// The device that a request key belongs to.

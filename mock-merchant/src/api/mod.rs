@@ -13,6 +13,8 @@ pub mod headers;
 pub mod openapi;
 pub mod ops;
 pub mod params;
+mod pay;
+pub mod pay_events;
 pub mod payer;
 pub mod problem;
 pub mod query;
@@ -46,6 +48,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(gateways.with_state(()))
         .route(alipay::NOTIFY_PATH, post(channel::alipay_notification))
         .route(wechat::NOTIFY_PATH, post(channel::tenpay_notification))
+        .merge(pay::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod address;
 mod catalogue;
 mod device;
 mod folder;
+mod messages;
 mod order;
 mod query;
 mod serve;
@@ -15,6 +17,7 @@ mod user;
 use crate::domain::Answer;
 use crate::failure::Failure;
 use crate::folder::FolderError;
+use crate::notify::settings::SettingsError;
 use crate::server::ServerError;
 use crate::sim;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -103,6 +106,8 @@ enum Command {
     /// Money that nothing explains: what there is, and what becomes of it.
     #[command(subcommand)]
     Suspense(suspense::Suspense),
+    /// Messages to payers: what they were told by e-mail, text message and voice, and how messages look.
+    Messages(messages::Messages),
     /// What was ordered and paid: lists, totals, files, the daily comparison with channels and bank.
     #[command(subcommand)]
     Query(query::Query),
@@ -160,6 +165,12 @@ Examples:
     mock-merchant --data shop service key delivery
     mock-merchant --data shop service callback delivery https://delivery.my-shop.example/webhooks
 
+  How payers are told, and what they were told:
+    mock-merchant --data shop user address add ann sms:+49301234567
+    mock-merchant --data shop user address settings ann --language zh --quiet 22:00-09:00
+    mock-merchant --data shop messages preview --channel sms --language en
+    mock-merchant --data shop messages
+
   Decide a check:
     mock-merchant --data shop staff list berlin-1
     mock-merchant --data shop staff decide TRIP 1 --accept
@@ -172,6 +183,8 @@ enum CliError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Notify(#[from] SettingsError),
     #[error("{0}")]
     Failure(#[from] Failure),
     #[error("{}", .0.explain())]
@@ -216,6 +229,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Pass(pass) => pass.run(common)?,
         Command::Order(order) => order.run(common)?,
         Command::Suspense(suspense) => suspense.run(common)?,
+        Command::Messages(messages) => messages.run(common)?,
         Command::Query(query) => return query.run(common),
         Command::Trip { trip } => staff::trip(common, trip)?,
         Command::Check => return store::check(common),

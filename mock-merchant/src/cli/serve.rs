@@ -2,6 +2,7 @@
 
 use super::{CliError, Common, qr};
 use crate::server::{BankTarget, Config, Limits, Rate, Running, Server, TlsFiles};
+use crate::notify::settings::Settings;
 use clap::Args;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -46,6 +47,11 @@ pub struct Serve {
     /// How terminals reach the server, where that is not as it listens: goes into enrolment codes.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// What carries notices to payers away: a JSON file that names a mail server, Kannel, a SIP gateway (docs/notices.md).
+    ///
+    /// Without it, or for a channel that it does not name, every message becomes a file below `outbox` in the data folder.
+    #[arg(long, value_name = "FILE")]
+    notify: Option<PathBuf>,
     /// Requests per second of one device; four times as many may come at once after a pause.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     device_rate: u32,
@@ -114,6 +120,7 @@ impl Serve {
             merchant_id: common.merchant_id.clone(),
             merchant_name: common.merchant_name.clone(),
             channels: self.channels,
+            notify: self.notify.as_deref().map(Settings::load).transpose()?.unwrap_or_default(),
             limits: Limits {
                 per_device: Rate { burst: self.device_rate.saturating_mul(4), ..rate(self.device_rate) },
                 documents_per_day: self.device_documents,

@@ -1,11 +1,14 @@
 //! `user`.
 
 use super::folder::Open;
+use super::address::Address;
 use super::{CliError, Common, refused, unexpected};
 use crate::bank::{Bank, NewAccount};
 use crate::domain::{AdminCommand, Answer, BankAccount, NewUser, Query};
+use crate::domain::notices::Site;
 use crate::failure::Failure;
-use crate::store::{StoreError, Tx, ledger, orders, privacy, stores, users};
+use crate::notify::files;
+use crate::store::{StoreError, Tx, ledger, notices, orders, privacy, stores, users};
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
 use walkpay::{Currency, Money, UserName};
@@ -53,6 +56,17 @@ pub enum User {
         #[arg(long)]
         off: bool,
     },
+    /// Where and how a user is told what happens.
+    #[command(subcommand)]
+    Address(Address),
+    /// Print a link to a user's page of what is to be paid; no login is needed there.
+    Page {
+        /// Whose.
+        user: UserName,
+        /// How payers reach the server; by default as the running server of this folder says.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
     /// Tie another bank account to a user, or none with --none.
     Bank {
         /// Whose.
@@ -73,7 +87,7 @@ pub struct Add {
     /// What people call them.
     #[arg(long, default_value = "")]
     name: String,
-    /// Where they are told what happens: mailto:… or tel:…; at most five.
+    /// Where they are told what happens: mailto:…, sms:… (text messages), tel:… or sip:… (calls); at most five.
     #[arg(long = "address", value_name = "URI")]
     addresses: Vec<String>,
     /// Give them a stored-value account in this currency.
@@ -128,6 +142,10 @@ impl User {
                 Err(e) => return Err(refused(e, ADVICE)),
             },
             Self::Erase { user, yes: _ } => {
+                let found = Tx::read(operator.connection, |tx| match users::find(tx, &user)? {
+                    Some(user) => Ok(notices::message_ids(tx, user.user)?),
+                    None => Ok(Vec::new()),
+                })?;
                 for note in Tx::read(operator.connection, |tx| Ok(outstanding(tx, &user)?))? {
                     eprintln!("note: {note}");
                 }
@@ -135,6 +153,22 @@ impl User {
                 if !privacy::scrub(operator.connection).map_err(Failure::from)? {
                     let detail = "erased; the write-ahead log has older pages until nobody reads an older snapshot and it is emptied";
                     eprintln!("note: {detail}");
+                }
+                let outbox = open.folder.file("outbox");
+                files::forget(&outbox, &found).map_err(|cause| CliError::File { path: outbox, cause })?;
+            }
+            Self::Address(address) => address.run(&open)?,
+            Self::Page { user, url } => {
+                let url = match url {
+                    Some(url) => url,
+                    None => open.server()?.url,
+                };
+                match run(AdminCommand::NewPayPage { user_name: user })? {
+                    Answer::PayPage { token, expires_at } => {
+                        println!("{}", Site { url: url.trim_end_matches('/').to_owned() }.page(&token));
+                        eprintln!("works until {expires_at}");
+                    }
+                    other => return Err(unexpected(&other)),
                 }
             }
             Self::TopUp { user, amount, currency, reference } => {

@@ -1,11 +1,12 @@
 //! What the operator does.
 
 use super::tell::{sign, tell};
-use super::{AdminCommand, Answer, Ctx, catalogue, suspense, users};
+use super::notices::PageLink;
+use super::{AdminCommand, Answer, Ctx, catalogue, notices, suspense, users};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::{Device, DeviceState};
 use crate::store::users::UserState;
-use crate::store::{Tx, devices, enrolment, passes, sources, stores, users as people};
+use crate::store::{Tx, devices, enrolment, notices as outbox, passes, sources, stores, users as people};
 use jiff::tz::TimeZone;
 use std::time::Duration;
 use walkpay::protocol::crypto::{base64url, digest};
@@ -31,6 +32,22 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
             let user = users::named(tx, &user_name)?;
             people::set_state(tx, user.user, if blocked { UserState::Blocked } else { UserState::Active })?;
             done(tx, ctx, if blocked { "block_user" } else { "unblock_user" }, user.sub.as_str())
+        }
+        AdminCommand::Contact { user_name, change } => {
+            let user = users::named(tx, &user_name)?;
+            notices::carry_out(tx, ctx, &user, change)
+        }
+        AdminCommand::NewPayPage { user_name } => {
+            let user = users::named(tx, &user_name)?.user;
+            let link = PageLink { user, number: None, address: None, delivery: None };
+            let (token, expires_at) = notices::new_page(tx, ctx, link)?;
+            Ok(Answer::PayPage { token, expires_at })
+        }
+        AdminCommand::ResendNotice { message_id } => {
+            let found = outbox::find(tx, &message_id)?;
+            let found = found.ok_or_else(|| refuse(ProblemCode::NotFound, "there is no such message"))?;
+            outbox::again(tx, found.delivery, ctx.now)?;
+            done(tx, ctx, "resend_notice", &message_id)
         }
         AdminCommand::TopUp { user_name, amount, reference } => users::top_up(tx, ctx, &user_name, amount, &reference),
         AdminCommand::EraseUser { user_name } => users::erase(tx, ctx, &user_name),

@@ -1,5 +1,6 @@
 //! What can be asked of the merchant, by whom, and what it answers.
 
+use super::notices::ContactChange;
 use super::once::{IdempotencyKey, Reply};
 use super::paying::{PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundView};
 use super::service::{ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, SourceCaller, Told};
@@ -158,6 +159,23 @@ pub enum AdminCommand {
         /// Whether.
         blocked: bool,
     },
+    /// Changes where and how a user is told what happens → [`Answer::Done`].
+    Contact {
+        /// Who.
+        user_name: UserName,
+        /// What changes.
+        change: ContactChange,
+    },
+    /// Makes a link to a user's page of what is to be paid → [`Answer::PayPage`].
+    NewPayPage {
+        /// Whose.
+        user_name: UserName,
+    },
+    /// Has a message to a payer sent again, with all tries → [`Answer::Done`].
+    ResendNotice {
+        /// Its identifier.
+        message_id: String,
+    },
     /// Posts stored value from the account `external` → [`Answer::Done`]; the same reference again does nothing.
     TopUp {
         /// Whose.
@@ -229,7 +247,7 @@ pub struct NewUser {
     pub user_name: UserName,
     /// What people call them; kept apart, erasable.
     pub display_name: String,
-    /// Where they are told what happens (`mailto:…`, `tel:…`); kept apart, erasable. At most 5.
+    /// Where they are told what happens (`mailto:…`, `sms:…`, `tel:…`, `sip:…`); kept apart, erasable. At most 5.
     pub addresses: Vec<String>,
     /// The currency of their stored-value account; `None`: they have none (A22).
     pub stored_value: Option<Currency>,
@@ -358,6 +376,13 @@ pub enum Answer {
     Reply(Reply),
     /// What a service system is answered.
     Service(ServiceAnswer),
+    /// A link to a payer's page.
+    PayPage {
+        /// What the path `/pay/{token}` ends in.
+        token: String,
+        /// Until when it works.
+        expires_at: Timestamp,
+    },
     /// What the operator is told of a service system.
     Told(Told),
     /// Done.

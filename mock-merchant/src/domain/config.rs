@@ -45,6 +45,12 @@ pub struct Config {
     pub expire_after: Duration,
     /// The pauses before a webhook is sent again, one after the other; then it is a dead letter.
     pub webhook_retries: Vec<Duration>,
+    /// The pauses before a message to a payer is tried again, one after the other; then it is given up.
+    pub notice_retries: Vec<Duration>,
+    /// From which minute of the day until which nobody is called and no text messages leave, unless a payer says otherwise.
+    pub quiet_hours: Option<(u16, u16)>,
+    /// How long a link to a payer's page works.
+    pub pay_page: Duration,
     /// How long a call to the bank may take before another worker takes it up.
     pub lease: Duration,
     /// First pause after a call without an answer; doubles up to `retry_max`.
@@ -86,6 +92,10 @@ pub enum Mutation {
     TwoChannelsPaid,
     /// What a channel tells of counts whatever the amount.
     OtherAmountAccepted,
+    /// A notice that was taken is sent again.
+    NoticeTwice,
+    /// A notice that a crash left on its way is forgotten.
+    NoticeLost,
 }
 
 /// What may be bought.
@@ -122,6 +132,10 @@ impl Default for Config {
             webhook_retries: [5, 300, 1_800, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, DAY]
                 .map(Duration::from_secs)
                 .to_vec(),
+            // Somewhat more than two days altogether.
+            notice_retries: [60, 300, 900, HOUR, 4 * HOUR, 8 * HOUR, 12 * HOUR, DAY].map(Duration::from_secs).to_vec(),
+            quiet_hours: Some((21 * 60, 8 * 60)),
+            pay_page: Duration::from_secs(30 * DAY),
             lease: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(15 * 60),

@@ -2,7 +2,7 @@
 
 use super::documents::{self, Key};
 use super::tell::{sign, tell};
-use super::{Answer, Caller, Ctx};
+use super::{Answer, Caller, Ctx, notices};
 use crate::failure::{Failure, OrDefect, defect, refuse};
 use crate::store::devices::NewDevice;
 use crate::store::users::UserState;
@@ -110,6 +110,7 @@ pub(super) fn enrol(
         },
     )?;
     enrolment::use_code(tx, &code_sha256, device)?;
+    notices::of_device(tx, ctx, device)?;
     stores::audit(tx, ctx.now, user.sub.as_str(), "enrol_device", &device_id.to_string())?;
     Ok(Answer::Enrolment(EnrolmentAnswer { grant }))
 }

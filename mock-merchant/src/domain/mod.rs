@@ -18,6 +18,7 @@ mod gates;
 mod handle;
 mod holds;
 mod known;
+pub mod notices;
 pub mod once;
 mod paying;
 mod questions;

@@ -1,18 +1,15 @@
 //! People: added, shown, erased.
 
 use super::attempts::business_date;
-use super::{Answer, Ctx, DeviceRow, NewUser};
+use super::{Answer, Ctx, DeviceRow, NewUser, notices};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::ledger::{self, Transfer};
 use crate::store::users::{self, User, UserState};
-use crate::store::{Tx, devices, payments, privacy, stores};
+use crate::store::{Tx, devices, notices as outbox, payments, privacy, stores};
 use serde_json::json;
 use walkpay::protocol::crypto::base64url;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{Money, Sub, UserName};
-
-/// The most addresses of a user.
-const MAX_ADDRESSES: usize = 5;
 
 /// A user by name.
 pub(super) fn named(tx: &Tx<'_>, name: &UserName) -> Result<User, Failure> {
@@ -25,9 +22,6 @@ pub(super) fn add(tx: &Tx<'_>, ctx: &Ctx, new: &NewUser) -> Result<Answer, Failu
     let invalid = |what: &str| refuse(ProblemCode::InvalidValue, what);
     if !printable(&new.display_name, 120) {
         return Err(invalid("display_name: expected at most 120 printable characters"));
-    }
-    if new.addresses.len() > MAX_ADDRESSES || !new.addresses.iter().all(|a| printable(a, 200)) {
-        return Err(invalid("addresses: expected at most 5 of at most 200 printable characters"));
     }
     if let Some(bank) = &new.bank
         && !(printable(&bank.token, 200) && printable(&bank.label, 80) && printable(&bank.confirm_url, 500))
@@ -43,9 +37,7 @@ pub(super) fn add(tx: &Tx<'_>, ctx: &Ctx, new: &NewUser) -> Result<Answer, Failu
         None => None,
     };
     let user = users::add(tx, &sub, &new.user_name, &new.display_name, account, ctx.now)?;
-    for address in &new.addresses {
-        users::add_address(tx, user, address)?;
-    }
+    notices::add_addresses(tx, user, &new.addresses)?;
     users::set_bank(tx, user, new.bank.as_ref())?;
     stores::audit(tx, ctx.now, "operator", "add_user", sub.as_str())?;
     Ok(Answer::User { sub })
@@ -122,6 +114,7 @@ pub(super) fn erase(tx: &Tx<'_>, ctx: &Ctx, name: &UserName) -> Result<Answer, F
     for device in devices::of_user(tx, user.user)? {
         super::admin::revoke(tx, ctx, &device)?;
     }
+    outbox::end_all(tx, user.user, ctx.now, "erased")?;
     privacy::erase(tx, user.user)?;
     if !payments::user_has_open(tx, user.user)? {
         users::set_bank(tx, user.user, None)?;

@@ -92,7 +92,11 @@ fn word(error: &reqwest::Error) -> &'static str {
     }
 }
 
-fn client(public_only: bool) -> Result<reqwest::Client, WalkpayError> {
+/// A client without redirects and proxies that trusts the public roots; with `public_only` it reaches no private address.
+///
+/// # Errors
+/// [`WalkpayError::Internal`] if TLS cannot be set up.
+pub(crate) fn client(public_only: bool) -> Result<reqwest::Client, WalkpayError> {
     let internal = |e: &dyn std::fmt::Display| WalkpayError::Internal { detail: format!("webhook client: {e}") };
     let mut roots = rustls::RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

@@ -2,6 +2,7 @@
 
 use super::limits::Limits;
 use crate::domain;
+use crate::notify::settings::Settings;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Config {
     pub merchant_id: Option<MerchantId>,
     /// Its name, if the folder is new.
     pub merchant_name: Option<String>,
+    /// What carries notices to payers; a medium that is not named keeps the file outbox.
+    pub notify: Settings,
     /// What is taken from outside, at most.
     pub limits: Limits,
     /// How the merchant decides.
@@ -107,6 +110,7 @@ impl Config {
             public_url: None,
             merchant_id: None,
             merchant_name: None,
+            notify: Settings::default(),
             limits: Limits::default(),
             // Longer than a call to the bank can take, and not much longer than a restart may keep one waiting.
             policy: domain::Config { lease: Duration::from_secs(15), ..domain::Config::default() },

@@ -1,12 +1,14 @@
 //! The server as a library: tests and examples start it in their process, the binary in its own.
 
 pub mod bank;
-mod callbacks;
+pub(crate) mod callbacks;
 mod channels;
 pub mod config;
 pub mod connection;
+mod deliver;
 pub mod limits;
 mod messages;
+mod notices;
 pub mod tls;
 pub mod waiters;
 mod watch;
@@ -23,10 +25,13 @@ use crate::channel::test::TestChannel;
 use crate::clock::Clock;
 use crate::demo;
 use crate::domain::Core;
+use crate::domain::notices::Site;
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError, Opening, ServerFile, clock};
+use crate::notify::{TransportError, Transports};
 use crate::random::NoRandomness;
 use crate::sim::Faults;
+use crate::store::contacts::Medium;
 use crate::store::{StoreError, Tx, Writer, checkpoint, devices};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -34,6 +39,8 @@ use bank::SimulatedBank;
 use callbacks::Callbacks;
 use connection::Acceptor;
 use hyper_util::rt::TokioTimer;
+use messages::Webhooks;
+use notices::Notices;
 use rusqlite::Connection;
 use rustls::pki_types::CertificateDer;
 use std::fs::File;
@@ -75,6 +82,9 @@ pub enum ServerError {
     /// The address of the bank cannot be used, or keys cannot.
     #[error(transparent)]
     Walkpay(#[from] WalkpayError),
+    /// A way to payers cannot be used.
+    #[error("notices: {0}")]
+    Notify(#[from] TransportError),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -172,6 +182,7 @@ impl Prepared {
             extra_roots: Vec::new(),
         })?;
         let callbacks = Callbacks::new()?;
+        let transports = Arc::new(Transports::new(&config.notify, &config.data)?);
         let (channels, gateways) = channels::assemble(&channels::Parts {
             folder: &folder,
             faults: faults.as_ref(),
@@ -209,9 +220,17 @@ impl Prepared {
         let file = ServerFile { url: url.clone(), bank_url: simulated.map(|b| b.url.clone()) };
         folder.write("server.json", &file)?;
         let folder = Arc::new(folder);
+        let site = Arc::new(Site { url: url.clone() });
+        let outbox = |medium| {
+            let notices = Notices { medium, site: site.clone(), transports: transports.clone() };
+            deliver::supervise(app.clone(), notices)
+        };
         let tasks = vec![
             work::supervise(app.clone(), client, config.workers),
-            messages::supervise(app.clone(), callbacks),
+            deliver::supervise(app.clone(), Webhooks(Arc::new(callbacks))),
+            outbox(Medium::Email),
+            outbox(Medium::Sms),
+            outbox(Medium::Voice),
             watch::supervise(app.clone(), folder.clone()),
             channels::supervise(app.clone()),
             channels::supervise_gateways(app.clone()),

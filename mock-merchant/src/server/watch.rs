@@ -85,6 +85,7 @@ async fn refresh(app: &App, folder: &Arc<Folder>) {
     }
     app.waiters.wake_all();
     app.kick.notify_one();
+    app.written();
 }
 
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, FolderError> + Send + 'static) -> Result<T, String> {

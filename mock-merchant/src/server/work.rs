@@ -102,7 +102,7 @@ async fn take(app: &App) -> Result<Option<Outside>, String> {
         if idle {
             return Ok(call);
         }
-        app.messages.notify_one();
+        app.written();
     }
 }
 
@@ -141,7 +141,7 @@ async fn carry_out(app: &App, bank: &BankClient, call: OutsideCall) {
     if let Err(e) = app.writer.submit(move |tx| worker::settle(tx, &ctx, &job, answer)).await {
         tracing::error!(operation, error = %e, "the bank's answer could not be kept: it is asked for again");
     }
-    app.messages.notify_one();
+    app.written();
 }
 
 async fn ask_channel(app: &App, job: ChannelJob) {

@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
+    include_str!("schema/0005.sql"),
 ];
 
 /// After how many steps of SQLite's virtual machine a reader looks whether it is to end: some tens of microseconds.

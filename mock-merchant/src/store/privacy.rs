@@ -51,7 +51,7 @@ tables! {
     "user_names": "signing in, being called by name", "until erasure", "deleted",
         "SELECT user_name, display_name FROM user_names WHERE user = ?1";
     "user_addresses": "being told what happens", "until erasure", "deleted",
-        "SELECT address FROM user_addresses WHERE user = ?1";
+        "SELECT medium, place, unsubscribed_at FROM user_addresses WHERE user = ?1";
     "bank_bindings": "the bank's token and a masked label", "until erasure", "deleted once no debit is open",
         "SELECT token, label FROM bank_bindings WHERE user = ?1";
     "user_days": "daily limits", "until erasure", "deleted",
@@ -142,6 +142,14 @@ tables! {
         "SELECT x.* FROM refunds x JOIN orders o USING (number) WHERE o.payer = ?1";
     "deliveries": "what service systems were told", "10 years", "stays under opaque ids",
         "SELECT d.* FROM deliveries d JOIN orders o USING (number) WHERE o.payer = ?1";
+    "user_contact": "language, time zone and quiet hours", "until erasure", "deleted",
+        "SELECT language, time_zone, quiet_from, quiet_until FROM user_contact WHERE user = ?1";
+    "notices": "what payers were told", "10 years", "stays under opaque ids",
+        "SELECT notice, kind, number, made_at FROM notices WHERE user = ?1";
+    "notice_deliveries": "whether messages to payers arrived", "10 years", "stays under opaque ids",
+        "SELECT d.message_id, d.medium, d.state, d.tries, d.made_at, d.ended_at, d.last_code, d.last_word FROM notice_deliveries d JOIN notices n USING (notice) WHERE n.user = ?1";
+    "pay_pages": "links to payers' pages; hashed", "30 days", "deleted",
+        "SELECT number, made_at, expires_at FROM pay_pages WHERE user = ?1";
 }
 
 /// Everything that is kept about a user: table → rows.
@@ -199,6 +207,8 @@ pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
     for sql in [
         "DELETE FROM user_names WHERE user = ?1",
         "DELETE FROM user_addresses WHERE user = ?1",
+        "DELETE FROM user_contact WHERE user = ?1",
+        "DELETE FROM pay_pages WHERE user = ?1",
         "DELETE FROM user_days WHERE user = ?1",
         "DELETE FROM enrolment_codes WHERE user = ?1",
         "DELETE FROM device_labels WHERE device IN (SELECT device FROM devices WHERE user = ?1)",

@@ -275,6 +275,7 @@ fn a_database_of_the_first_version_keeps_its_orders_and_legs() {
     old.execute_batch(
         "INSERT INTO merchants VALUES (1, 'm', 'Shop', 0);
          INSERT INTO users (user, merchant, sub, state, created_at) VALUES (1, 1, 'u_1', 'active', 0);
+         INSERT INTO user_addresses VALUES (1, 'mailto:ann@example.org'), (1, 'tel:+49301234567'), (1, 'somewhere');
          INSERT INTO orders VALUES (7, 1, 'demo-1', 'payable', 'purchase', 'Demo store', 1, '', 'EUR', 900, 300, 'case-1', 5, 6, NULL);
          INSERT INTO order_fees VALUES (7, 1, 'goods', 900);
          INSERT INTO case_names VALUES ('case-1', 'Kitchen');
@@ -304,6 +305,10 @@ fn a_database_of_the_first_version_keeps_its_orders_and_legs() {
             "SELECT group_concat(number || ' ' || reference || ' ' || ifnull(business_date, '-'), ', ') FROM (SELECT * FROM legs ORDER BY n)"
         ),
         "7 a.s 2026-01-31, 7 a.d -"
+    );
+    assert_eq!(
+        text("SELECT group_concat(medium || ' ' || place, ', ') FROM (SELECT * FROM user_addresses ORDER BY address)"),
+        "email ann@example.org, sms +49301234567"
     );
     // Numbers go on above those that were given.
     new.execute_batch(

@@ -48,12 +48,6 @@ pub fn add(
     Ok(user)
 }
 
-/// Adds an address.
-pub fn add_address(tx: &Tx<'_>, user: i64, address: &str) -> Result<(), StoreError> {
-    tx.execute("INSERT OR IGNORE INTO user_addresses (user, address) VALUES (?1, ?2)", (user, address))?;
-    Ok(())
-}
-
 fn read(r: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
     Ok(User { user: r.get(0)?, sub: parsed(r, 1)?, state: r.get(2)?, account: r.get(3)? })
 }

@@ -4,6 +4,7 @@
 
 pub mod channels;
 pub mod deliveries;
+pub mod notices;
 
 use crate::bank::port::{BankOperation, BankOutcome, BankQueryAnswer, BankRequest, NoAnswer, StatementEntry};
 use crate::domain::{self, Ctx, Mutation};

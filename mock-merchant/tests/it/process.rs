@@ -66,6 +66,7 @@ fn help_tells_everything() {
         "staff",
         "gate",
         "service",
+        "messages",
         "keys",
         "check",
         "Examples",
@@ -75,11 +76,16 @@ fn help_tells_everything() {
     mock_merchant::sim::faults().for_each(|fault| assert!(help.contains(fault.name), "{}", fault.name));
     let serve = text(&cli(folder.path(), &["serve", "--help"]).stdout);
     for word in
-        ["--listen", "--demo", "--bank", "--tls-cert", "--behind-proxy", "--public-url", "SIGTERM", "listening on"]
+        ["--listen", "--demo", "--bank", "--tls-cert", "--notify", "--behind-proxy", "--public-url", "SIGTERM", "listening on"]
     {
         assert!(serve.contains(word), "{word}");
     }
     assert!(text(&cli(folder.path(), &["catalogue", "import", "--help"]).stdout).contains("gtin"));
+    let preview = text(&cli(folder.path(), &["messages", "preview", "--help"]).stdout);
+    for word in ["--channel", "--language", "--order", "without sending anything"] {
+        assert!(preview.contains(word), "{word}");
+    }
+    assert!(text(&cli(folder.path(), &["user", "address", "settings", "--help"]).stdout).contains("--quiet"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! What a payer is told of an order (B10), on all devices that take part.
+//! What a payer is told of an order: on all devices that take part, and on all other ways (B10–B13).
 
-use crate::domain::Ctx;
 use crate::domain::tell::tell_document;
+use crate::domain::{Ctx, notices};
 use crate::failure::Failure;
 use crate::store::devices::{self, DeviceState};
 use crate::store::{Tx, orders};
@@ -9,7 +9,7 @@ use walkpay::ServiceNumber;
 use walkpay::protocol::document::EventBody;
 use walkpay::protocol::order::{OrderNews, OrderNotice};
 
-/// Tells the payer's active devices of an order, as it now is.
+/// Tells a payer of an order, as it now is.
 ///
 /// # Errors
 /// [`Failure::Fault`].
@@ -29,5 +29,5 @@ pub fn tell_payer(tx: &Tx<'_>, ctx: &Ctx, number: ServiceNumber, news: OrderNews
         };
         tell_document(tx, ctx, &device, notice, |document| EventBody::Order { document })?;
     }
-    Ok(())
+    notices::of_order(tx, ctx, &order, news)
 }

@@ -3,6 +3,8 @@ mod attempts;
 mod debits;
 mod devices;
 mod holds;
+mod notice_storm;
+mod notices;
 mod operator;
 mod refunds;
 mod service;

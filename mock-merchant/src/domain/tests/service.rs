@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A service system with an address and a key.
-fn source(w: &mut World, id: &str) -> SourceCaller {
+pub(super) fn source(w: &mut World, id: &str) -> SourceCaller {
     let source_id = id.to_owned();
     let named = |text: &str| text.to_owned();
     let add =
@@ -35,7 +35,7 @@ fn source(w: &mut World, id: &str) -> SourceCaller {
     Tx::read(&w.conn, |tx| source_of_key(tx, &key)).unwrap()
 }
 
-fn body(w: &World, minor: i64) -> OrderBody {
+pub(super) fn body(w: &World, minor: i64) -> OrderBody {
     let fee = FeeBody { name: "fee".into(), quantity: "1".into(), unit_price: eur(minor), tax_rate: "19".into() };
     OrderBody {
         service_name: "service".into(),
@@ -52,7 +52,7 @@ fn body(w: &World, minor: i64) -> OrderBody {
     }
 }
 
-fn hand_in(w: &World, source: &SourceCaller, key: &str, body: &OrderBody) -> Result<ServiceNumber, ProblemCode> {
+pub(super) fn hand_in(w: &World, source: &SourceCaller, key: &str, body: &OrderBody) -> Result<ServiceNumber, ProblemCode> {
     let body_sha256 = sha256(&serde_json::to_vec(body).unwrap());
     let key = IdempotencyKey::parse(key).unwrap();
     let command = ServiceCommand::HandIn { key, body_sha256, body: Box::new(body.clone()) };
@@ -66,7 +66,7 @@ fn hand_in(w: &World, source: &SourceCaller, key: &str, body: &OrderBody) -> Res
     }
 }
 
-fn change(w: &World, source: &SourceCaller, number: ServiceNumber, change: Change) -> Result<SourceOrder, ProblemCode> {
+pub(super) fn change(w: &World, source: &SourceCaller, number: ServiceNumber, change: Change) -> Result<SourceOrder, ProblemCode> {
     let version = order(w, number).version;
     let command = ServiceCommand::Change { number, version, change: Box::new(change) };
     match w.run(&Caller::Source(source.clone()), Command::Service(command)) {
@@ -76,7 +76,7 @@ fn change(w: &World, source: &SourceCaller, number: ServiceNumber, change: Chang
     }
 }
 
-fn order(w: &World, number: ServiceNumber) -> orders::Order {
+pub(super) fn order(w: &World, number: ServiceNumber) -> orders::Order {
     Tx::read(&w.conn, |tx| Ok(orders::get(tx, number)?)).unwrap()
 }
 
