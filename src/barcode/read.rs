@@ -21,7 +21,8 @@ pub struct ScanInput {
     pub data: Vec<u8>,
     /// The AIM identifier (ISO/IEC 15424), such as `]E0`, where the scanner reports it separately.
     pub aim: Option<String>,
-    /// The symbology, where the scanner reports that instead.
+    /// The symbology, where the scanner reports that instead. Text that says by an AIM identifier that it is of another one is refused:
+    /// whoever makes a QR code can write `]E0` into it.
     pub symbology: Option<Symbology>,
 }
 
@@ -145,6 +146,10 @@ fn normalise(input: &ScanInput) -> Result<(Symbology, &[u8]), WalkpayError> {
             // A symbology that AIM identifiers are known for and this is none of: free text.
             (Symbology::Unknown, None | Some(Symbology::Unknown)) => Symbology::Code128,
             (Symbology::Unknown, Some(hint)) => hint,
+            (known, Some(hint)) if hint != Symbology::Unknown && !known.may_be(hint) => {
+                let detail = format!("the AIM identifier {aim} is that of {known:?}, the scanner reports {hint:?}");
+                return Err(WalkpayError::barcode("aim", detail));
+            }
             (known, _) => known,
         },
         None => input.symbology.unwrap_or_default(),
@@ -427,5 +432,19 @@ mod tests {
                 prop_assert!(plain == Some(gtin) || expanded == Some(gtin));
             }
         }
+    }
+
+    #[test]
+    fn a_symbol_does_not_pass_for_one_of_another_kind() {
+        let scan =
+            |symbology, text: &str| read(&ScanInput { symbology: Some(symbology), ..ScanInput::text(text) }, &[]);
+        for symbology in [Symbology::Qr, Symbology::Code128, Symbology::Ean8, Symbology::DataBar] {
+            let error = scan(symbology, "]E04006381333931").unwrap_err();
+            assert_eq!(error.code(), "barcode.aim", "{symbology:?}");
+        }
+        for symbology in [Symbology::Ean13, Symbology::UpcA, Symbology::UpcE, Symbology::Unknown] {
+            assert!(matches!(scan(symbology, "]E04006381333931"), Ok(Meaning::Article { .. })), "{symbology:?}");
+        }
+        assert!(scan(Symbology::Qr, "]Q3010400638133393117270101").is_ok(), "a reader that does not tell of FNC1");
     }
 }

@@ -66,6 +66,20 @@ impl Symbology {
         }
     }
 
+    /// Whether one reader may call a symbol this, and another one, or its AIM identifier, that: `]E0` is EAN-13, UPC-A and UPC-E, and not
+    /// every reader tells whether there was an FNC1.
+    pub(crate) fn may_be(self, other: Self) -> bool {
+        let kind = |symbology| match symbology {
+            Self::Ean13 | Self::UpcA | Self::UpcE | Self::EanAddOn => Self::Ean13,
+            Self::Gs1128 => Self::Code128,
+            Self::DataBarExpanded => Self::DataBar,
+            Self::Gs1Qr => Self::Qr,
+            Self::Gs1DataMatrix => Self::DataMatrix,
+            own => own,
+        };
+        kind(self) == kind(other)
+    }
+
     /// Whether the symbol's content is GS1 element strings by definition.
     pub fn carries_element_strings(self) -> bool {
         matches!(
