@@ -6,14 +6,14 @@
 
 use crate::adapter::keys::Sealed;
 use crate::adapter::random::random;
-use crate::adapter::sqlite::{Durability, Schema, io_error, open, storage, storage_error};
+use crate::adapter::sqlite::{Durability, Schema, io_error, make_folder, open, storage, storage_error};
 use crate::error::{StorageProblem, WalkpayError};
 use crate::id::{DeviceId, KeyId};
 use crate::protocol::crypto::base64url;
 use fs4::{FileExt, TryLockError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 /// The name of the journal in a terminal's folder.
@@ -62,7 +62,7 @@ impl Journal {
     /// # Errors
     /// [`WalkpayError::Storage`]: see [`StorageProblem`].
     pub fn open(folder: &Path, durability: Durability) -> Result<Self, WalkpayError> {
-        fs::create_dir_all(folder).map_err(|e| io_error("the terminal's folder", &e))?;
+        make_folder(folder).map_err(|e| io_error("the terminal's folder", &e))?;
         let lock = lock(folder)?;
         let db = open(&folder.join(JOURNAL_FILE), &SCHEMA, durability)?;
         // What a key was sealed as must not be readable in free pages.

@@ -3,6 +3,9 @@
 use crate::error::{StorageProblem, WalkpayError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What a file must be.
@@ -34,13 +37,39 @@ impl Durability {
     }
 }
 
-/// Opens or makes the file and brings its schema up to date.
+/// Makes a folder that only its owner may look into (0700), where there is none.
+///
+/// # Errors
+/// Those of the file system.
+pub fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(folder)
+}
+
+/// Makes a file that only its owner may read (0600), where there is none: in a folder that others may look into as well. SQLite's
+/// other files get the rights of this one.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    match options.open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Opens or makes the file, which only its owner may read, and brings its schema up to date.
 ///
 /// # Errors
 /// [`WalkpayError::Storage`]; a file of something else or of a newer version is left as it is.
 pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Connection, WalkpayError> {
     let fail = |e: rusqlite::Error| storage_error(schema.what, &e);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    make_private(path).map_err(|e| io_error(schema.what, &e))?;
     let mut db = Connection::open_with_flags(path, flags).map_err(fail)?;
     db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
     // Statements keep their plan whatever is bound to them: otherwise SQLite compiles one with a `LIMIT ?` anew each time.
@@ -152,6 +181,25 @@ mod tests {
         assert_eq!(db.query_row("SELECT y FROM a WHERE x = 1", [], |r| r.get::<_, i64>(0)).unwrap(), 5);
         drop(db);
         assert_eq!(problem(open(&path, &ONE, Durability::Full)), StorageProblem::TooNew);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_read_what_is_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = dir.path().join("a/b");
+        make_folder(&folder).unwrap();
+        make_folder(&folder).unwrap();
+        assert_eq!(rights(&folder), 0o700);
+        // Also in a folder of the host's that others may look into.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let db = open(&folder.join("x"), &ONE, Durability::Full).unwrap();
+        db.execute("INSERT INTO a VALUES (1)", []).unwrap();
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+        assert!(files.len() >= 2, "{files:?}");
+        files.iter().for_each(|file| assert_eq!(rights(file), 0o600, "{file:?}"));
     }
 
     #[test]
