@@ -1,13 +1,12 @@
 //! What a gate remembers: its keys, the passes it took in, and those that it must not take. One SQLite file, which several
 //! processes may use at once.
 
-use crate::adapter::sqlite::{Durability, Schema, io_error, open, storage_error};
+use crate::adapter::sqlite::{Durability, Schema, io_error, make_folder, open, storage_error};
 use crate::error::WalkpayError;
 use crate::id::PassId;
 use crate::protocol::message::SpentPass;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ pub const GATE_FILE: &str = "gate.sqlite";
 
 /// How long a pass is remembered after its time is over.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How much longer one is remembered that the merchant has not heard of.
+const KEPT_UNSENT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 const WHAT: &str = "the gate's memory";
 
@@ -74,7 +75,7 @@ impl GateStore {
     /// # Errors
     /// [`WalkpayError::Storage`].
     pub fn open(folder: &Path, durability: Durability) -> Result<Self, WalkpayError> {
-        fs::create_dir_all(folder).map_err(|e| io_error("the gate's folder", &e))?;
+        make_folder(folder).map_err(|e| io_error("the gate's folder", &e))?;
         Ok(Self { db: open(&folder.join(GATE_FILE), &SCHEMA, durability)? })
     }
 
@@ -203,17 +204,29 @@ impl GateStore {
         })
     }
 
-    /// Forgets passes whose time has been over for a day. With `unsent_too` also those that no merchant has heard of.
+    /// Forgets passes whose time has been over for a day, and after three months also those that the merchant has not heard of: a gate
+    /// without one must not fill its disk. No pass that was forgotten opens again, and none is taken for forgotten because the clock
+    /// was once ahead.
     ///
     /// # Errors
     /// [`WalkpayError::Storage`].
-    pub fn forget(&mut self, now: Timestamp, unsent_too: bool) -> Result<(), WalkpayError> {
+    pub fn forget(&mut self, now: Timestamp) -> Result<(), WalkpayError> {
+        const OVER: &str = "keep_until <= ?1 AND (sent = 1 OR keep_until <= ?2)";
+        let (over, over_unsent) = (now.as_millis(), now.minus(KEPT_UNSENT).as_millis());
+        let bounds = params![over, over_unsent];
         self.write(|tx| {
-            let now = now.as_millis();
-            tx.execute("DELETE FROM spent WHERE keep_until <= ?1 AND (sent = 1 OR ?2)", params![now, unsent_too])?;
-            tx.execute("DELETE FROM revoked WHERE keep_until <= ?1", [now])?;
+            let newest = format!(
+                "SELECT max(ifnull((SELECT max(keep_until) FROM spent WHERE {OVER}), 0), \
+                 ifnull((SELECT max(keep_until) FROM revoked WHERE keep_until <= ?1), 0))"
+            );
+            let newest: i64 = tx.query_row(&newest, bounds, |r| r.get(0))?;
+            if newest == 0 {
+                return Ok(());
+            }
+            tx.execute(&format!("DELETE FROM spent WHERE {OVER}"), bounds)?;
+            tx.execute("DELETE FROM revoked WHERE keep_until <= ?1", [over])?;
             let before: i64 = setting(tx, "forgotten")?.and_then(|t| t.parse().ok()).unwrap_or(0);
-            put(tx, "forgotten", &before.max(now).to_string())
+            put(tx, "forgotten", &before.max(newest).to_string())
         })
     }
 
@@ -299,13 +312,38 @@ mod tests {
         let day = 24 * 3600;
         store.spend(&pass(1), at(1800), at(0)).unwrap();
         store.spend(&pass(2), at(1800 + day), at(0)).unwrap();
-        store.forget(at(1800 + day), false).unwrap();
+        store.forget(at(1800 + day)).unwrap();
         assert_eq!(store.unsent(10).unwrap().len(), 2, "the merchant has not heard of them");
         store.mark_sent(&store.unsent(10).unwrap()).unwrap();
-        store.forget(at(1800 + day), false).unwrap();
+        store.forget(at(1800 + day)).unwrap();
         // The clock is set back to when the first pass was valid.
         assert_eq!(store.spend(&pass(1), at(1800), at(0)).unwrap(), Spend::Forgotten);
         assert_eq!(store.spend(&pass(2), at(1800 + day), at(0)).unwrap(), Spend::AlreadySpent(at(0)));
+    }
+
+    #[test]
+    fn a_clock_that_was_once_ahead_closes_the_gate_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder);
+        let year = 365 * 24 * 3600;
+        store.spend(&pass(1), at(1800), at(0)).unwrap();
+        store.mark_sent(&store.unsent(10).unwrap()).unwrap();
+        store.forget(at(year)).unwrap();
+        assert_eq!(store.spend(&pass(1), at(1800), at(10)).unwrap(), Spend::Forgotten);
+        assert_eq!(store.spend(&pass(2), at(1860), at(60)).unwrap(), Spend::Taken);
+    }
+
+    #[test]
+    fn what_no_merchant_hears_of_is_forgotten_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder);
+        let day = 24 * 3600;
+        store.spend(&pass(1), at(1800), at(0)).unwrap();
+        store.forget(at(80 * day)).unwrap();
+        assert_eq!(store.unsent(10).unwrap().len(), 1);
+        store.forget(at(92 * day)).unwrap();
+        assert!(store.unsent(10).unwrap().is_empty());
+        assert_eq!(store.spend(&pass(1), at(1800), at(0)).unwrap(), Spend::Forgotten);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Exchange {
             }
         }
         if self.stage == Stage::Done {
-            gate.store().forget(now, false)?;
+            gate.store().forget(now)?;
         }
         Ok(())
     }

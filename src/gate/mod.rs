@@ -21,6 +21,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a gate that is in use forgets what is over.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What a gate is for; bound to its folder when that is first opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub enum Passage {
 pub struct GateKeeper {
     identity: GateIdentity,
     store: Mutex<GateStore>,
+    /// When what is over was forgotten last, by the clock here.
+    swept: Mutex<Option<Timestamp>>,
 }
 
 /// Keys as they are handed to a gate: a body of `GET /terminal/v1/keys`, or one of `POST /terminal/v1/enrolments`, which has
@@ -77,7 +83,7 @@ impl GateKeeper {
             }
         }
         store.put_settings(&settings)?;
-        Ok(Self { identity, store: Mutex::new(store) })
+        Ok(Self { identity, store: Mutex::new(store), swept: Mutex::default() })
     }
 
     /// Checks a presentation and spends its pass.
@@ -93,7 +99,11 @@ impl GateKeeper {
         let GateIdentity { merchant_id, gate_group, .. } = &self.identity;
         let pass = verify_presentation(text.trim(), &keys.document, merchant_id, gate_group, now)?.document;
         match store.spend(&pass.jti, pass.exp, now)? {
-            Spend::Taken => Ok(Passage::Open(pass)),
+            Spend::Taken => {
+                // The pass is spent whether or not this works; it is tried again.
+                let _ = self.sweep(&mut store, now);
+                Ok(Passage::Open(pass))
+            }
             Spend::AlreadySpent(at) => Ok(Passage::AlreadySpent(pass, at)),
             Spend::Revoked => Ok(Passage::Revoked(pass)),
             Spend::Forgotten => {
@@ -156,6 +166,16 @@ impl GateKeeper {
             exchange.answered(self, &request, &body, now)?;
         }
         Ok(exchange.synced())
+    }
+
+    /// Forgets what is over, now and then: a gate may never reach its merchant.
+    fn sweep(&self, store: &mut GateStore, now: Timestamp) -> Result<(), WalkpayError> {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_none_or(|at| now < at || now.since(at) >= SWEEP_EVERY) {
+            *swept = Some(now);
+            store.forget(now)?;
+        }
+        Ok(())
     }
 
     fn store(&self) -> MutexGuard<'_, GateStore> {

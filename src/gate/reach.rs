@@ -4,7 +4,10 @@ use super::GateRequest;
 use crate::adapter::http::{HttpClient, HttpRequest, HttpResponse};
 use crate::error::WalkpayError;
 use crate::id::GateGroup;
-use crate::protocol::message::{MAX_ANSWER_BODY, PROBLEM_PREFIX, Problem};
+use crate::protocol::message::MAX_ANSWER_BODY;
+#[cfg(test)]
+use crate::protocol::problem::ProblemCode;
+use crate::protocol::problem::read_problem;
 use std::time::Duration;
 use url::Url;
 
@@ -51,9 +54,26 @@ impl Merchant {
     }
 }
 
+/// What an answer that is no success says.
 fn refused(answer: &HttpResponse) -> WalkpayError {
-    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    let code = problem.as_ref().and_then(|p| p.typ.strip_prefix(PROBLEM_PREFIX)).unwrap_or("unknown").to_owned();
-    let detail = problem.as_ref().map_or("no problem document", |p| p.detail.as_str()).chars().take(300).collect();
-    WalkpayError::Refused { problem: code.chars().take(60).collect(), status: answer.status, detail }
+    match read_problem(answer.status, &answer.body) {
+        Some((problem, document)) => WalkpayError::Refused { problem, status: answer.status, detail: document.detail },
+        None => WalkpayError::Network { detail: format!("HTTP {} without a problem document", answer.status) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_proxy_is_trouble_and_no_refusal() {
+        let answer = |status, body: &[u8]| HttpResponse { status, body: body.to_vec(), retry_after: None, date: None };
+        let problem = ProblemCode::Unauthenticated.document("no such token");
+        let body = serde_json::to_vec(&problem).unwrap();
+        assert_eq!(refused(&answer(401, &body)).code(), "refused.unauthenticated");
+        for (status, body) in [(403, &b"<html>please log in</html>"[..]), (502, b""), (403, &body), (401, b"{}")] {
+            assert_eq!(refused(&answer(status, body)).code(), "network", "{status}");
+        }
+    }
 }

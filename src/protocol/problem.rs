@@ -2,6 +2,24 @@
 
 use super::message::{PROBLEM_PREFIX, Problem};
 
+const MAX_DETAIL_CHARS: usize = 500;
+const MAX_REASONS: usize = 600;
+
+/// The problem document in an answer, its texts shortened, and its code (known here or not); nothing where the answer is something
+/// else, such as a proxy's page, or the document's status is not the one that it came with. Only such a document is the merchant's
+/// word; everything else is trouble on the way.
+pub fn read_problem(status: u16, body: &[u8]) -> Option<(String, Problem)> {
+    let mut problem: Problem = serde_json::from_slice(body).ok()?;
+    let code = problem.typ.strip_prefix(PROBLEM_PREFIX)?.to_owned();
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit();
+    if problem.status != status || code.is_empty() || code.len() > 64 || !code.bytes().all(plain) {
+        return None;
+    }
+    problem.detail = problem.detail.chars().take(MAX_DETAIL_CHARS).collect();
+    problem.reasons.truncate(MAX_REASONS);
+    Some((code, problem))
+}
+
 macro_rules! problems {
     ($($variant:ident $code:literal $status:literal $title:literal;)*) => {
         /// A problem type; its URN is `urn:walkpay:problem:` and the code.

@@ -8,9 +8,8 @@ use crate::adapter::keys::KnownSigner;
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, MerchantId, ServiceNumber, SlipId};
 use crate::protocol::jws::json_problem;
-use crate::protocol::message::Problem;
 use crate::protocol::order::{OrderPage, OrderView, SlipView};
-use crate::protocol::problem::ProblemCode;
+use crate::protocol::problem::{ProblemCode, read_problem};
 use crate::protocol::query::{Totals, TotalsGroup};
 use crate::protocol::question::{MAX_TOTALS_PER_PAGE, OrderFilter, TotalsFilter};
 use crate::protocol::request::TerminalRequest;
@@ -30,7 +29,7 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 pub(super) struct Asker {
     http: HttpClient,
     url: String,
-    device: DeviceId,
+    pub(super) device: DeviceId,
     pub(super) merchant_id: MerchantId,
     signer: KnownSigner,
     created: Timestamp,
@@ -201,14 +200,10 @@ fn same_user(worker: &Worker, device: DeviceId) -> Result<(), WalkpayError> {
 
 /// What an answer other than 200 says: a problem document is the merchant's word, everything else is trouble on the way.
 fn refusal(response: &HttpResponse) -> WalkpayError {
-    let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
-    let known = problem.and_then(|p| Some((ProblemCode::from_urn(&p.typ)?, p.detail)));
-    match known {
-        Some((code, detail)) => WalkpayError::Refused {
-            problem: code.code().to_owned(),
-            status: response.status,
-            detail: detail.chars().take(500).collect(),
-        },
+    match read_problem(response.status, &response.body) {
+        Some((problem, document)) => {
+            WalkpayError::Refused { problem, status: response.status, detail: document.detail }
+        }
         None => WalkpayError::Network { detail: format!("HTTP {} without a problem document", response.status) },
     }
 }
