@@ -60,8 +60,9 @@ impl Shelves {
     /// [`WalkpayError::Storage`].
     pub(crate) fn advance(&mut self, store: &StoreId) -> Result<(), WalkpayError> {
         if let Some(shelf) = self.open.get_mut(store) {
-            shelf.reader.advance()?;
             shelf.kept.clear();
+            // Articles of one revision and prices of another must not meet: it is opened anew when it is next asked for.
+            shelf.reader.advance().inspect_err(|_| drop(self.open.remove(store)))?;
         }
         Ok(())
     }

@@ -73,11 +73,11 @@ pub(crate) async fn attach(
                 enrolled = true;
                 let rotation = device.rotation.iter().flat_map(|r| [&r.request_key, &r.consent_key]);
                 let keys = [&device.request_key, &device.consent_key].into_iter().chain(rotation);
-                let keys: Vec<_> = keys.chain(device.former_request_key.as_ref()).collect();
+                let keys: Vec<_> = keys.chain(device.former_request_keys()).collect();
                 found.extend(known.iter().filter(|k| keys.contains(&&k.public)).map(|k| (device.id, k.clone())));
             }
             if !enrolled {
-                return Err(WalkpayError::Unknown { what: "enrolled user".into(), id: user_name.to_string() });
+                return Err(WalkpayError::Unknown { what: "enrolled user".into(), id: "of that name".into() });
             }
             if known.iter().any(|k| !found.iter().any(|(_, f)| f.public == k.public)) {
                 return Err(WalkpayError::Key { detail: "a signer does not have a key of this user's devices".into() });

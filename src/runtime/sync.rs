@@ -34,12 +34,30 @@ struct Sync {
     have: Option<u64>,
 }
 
-/// Brings the catalogue of `store` to the merchant's newest revision. Scanning goes on meanwhile.
+/// Brings the catalogue of `store` to the merchant's newest revision. Scanning goes on meanwhile. Where the key of the manifest is not
+/// known, the key set is fetched, once.
 ///
 /// # Errors
 /// [`WalkpayError::Network`], [`WalkpayError::Refused`], [`WalkpayError::Untrusted`] when manifest or data do not verify,
 /// [`WalkpayError::Storage`], [`WalkpayError::Unknown`] for a store that is not this merchant's. The catalogue is then as before.
 pub(crate) async fn sync_catalogue(handle: &Handle, store: StoreId) -> Result<Synced, WalkpayError> {
+    match sync(handle, store.clone()).await {
+        Err(error) if error.is_key_trouble() => {
+            fetch_keys(handle).await?;
+            sync(handle, store).await
+        }
+        other => other,
+    }
+}
+
+/// Takes the merchant's newest key set in, as if a poll had asked for it.
+async fn fetch_keys(handle: &Handle) -> Result<(), WalkpayError> {
+    let asker = handle.call(Asker::new).await?;
+    let body = asker.send(&TerminalRequest::Keys, MANIFEST_TIMEOUT, MAX_ANSWER_BODY as u64).await?;
+    handle.call(move |w| w.keys_came(asker.device, body)).await
+}
+
+async fn sync(handle: &Handle, store: StoreId) -> Result<Synced, WalkpayError> {
     let store_id = store.clone();
     let sync = handle.call(move |w| prepare(w, &store_id)).await?;
     let have = sync.have;

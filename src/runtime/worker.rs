@@ -132,6 +132,10 @@ impl Worker {
             self.session.apply(event);
             // What is picked goes nowhere before it is signed.
             self.stale |= !matches!(event.fact, Fact::Basket { .. } | Fact::Reviewed { .. });
+            if let Fact::EnrolmentEnded { .. } = event.fact {
+                // Whatever is still answered to it is no answer to the next one.
+                self.flights.retain(|id, _| !matches!(id, DueId::StartEnrolment | DueId::Enrol));
+            }
         }
         Ok(decision.reply)
     }
@@ -339,6 +343,18 @@ impl Worker {
         self.tidy();
     }
 
+    /// Takes in a key set that was asked for beside what is due.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Storage`].
+    pub(super) fn keys_came(&mut self, device: DeviceId, body: Vec<u8>) -> Result<(), WalkpayError> {
+        let outcome = HttpOutcome::Answer { status: 200, retry_after_seconds: None, date: None, body };
+        let id = DueId::Keys { device };
+        let answer = HttpAnswer { id, nonce: String::new(), elapsed_ms: 0, outcome };
+        let decision = decide(&self.session, Input::Answer(answer), &self.now()?)?;
+        self.commit(decision, &[]).map(drop)
+    }
+
     fn on_reply(&mut self, id: DueId, reply: Reply) {
         match (id, reply) {
             (DueId::StartEnrolment | DueId::Enrol, Reply::Device(device)) => {
@@ -369,9 +385,9 @@ impl Worker {
     fn forget_old_keys(&mut self) {
         let mut needed = BTreeSet::new();
         for device in self.session.devices() {
-            let keys = [Some(&device.request_key), Some(&device.consent_key), device.former_request_key.as_ref()];
+            let keys = [&device.request_key, &device.consent_key].into_iter().chain(device.former_request_keys());
             let rotations = device.rotation.clone().into_iter().chain(device.prepared_rotation_keys());
-            needed.extend(keys.into_iter().flatten().map(|key| (device.id, key.key_id())));
+            needed.extend(keys.map(|key| (device.id, key.key_id())));
             needed.extend(rotations.flat_map(|r| [r.request_key, r.consent_key]).map(|key| (device.id, key.key_id())));
         }
         let enrolling = self.session.enrolment().and_then(Enrolment::device_id);
