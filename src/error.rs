@@ -25,7 +25,7 @@ pub enum StorageProblem {
 /// Everything that can go wrong, in Rust, Kotlin, Swift and Python alike.
 ///
 /// [`WalkpayError::code`] is stable and meant for programs, [`WalkpayError::explain`] for the people who read logs;
-/// neither contains personal data.
+/// neither contains personal data: of texts about people they tell the length.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, uniffi::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum WalkpayError {
@@ -159,6 +159,12 @@ impl WalkpayError {
         }
     }
 
+    /// An [`WalkpayError::InvalidInput`] about a text of or about a person: only its length is told.
+    pub(crate) fn invalid_private(field: &str, expected: &str, got: &str) -> Self {
+        let chars = got.chars().count();
+        Self::invalid(field, expected, &format!("{chars} characters, not shown here"))
+    }
+
     pub(crate) fn barcode(reason: &str, detail: impl Into<String>) -> Self {
         Self::Barcode { reason: reason.to_owned(), detail: detail.into() }
     }
@@ -169,6 +175,12 @@ impl WalkpayError {
 
     pub(crate) fn limit(what: &str, limit: u64) -> Self {
         Self::Limit { what: what.to_owned(), limit }
+    }
+
+    /// Whether a signature could not be checked with the keys that are known: newer ones may help.
+    pub(crate) fn is_key_trouble(&self) -> bool {
+        let keys = ["kid", "key_use", "key_retired", "key_not_yet_valid"];
+        matches!(self, Self::Untrusted { check, .. } if keys.contains(&check.as_str()))
     }
 
     pub(crate) fn untrusted(document: &str, check: &str, detail: impl Into<String>) -> Self {

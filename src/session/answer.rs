@@ -10,15 +10,12 @@ use super::host::HostEventKind;
 use super::input::{Decision, HttpAnswer, HttpOutcome, Now, Reply};
 use super::journal::Fact;
 use super::outbox::{OutboxEntry, OutboxKind, Refusal, Retry};
-use super::state::{Device, DeviceStatus, Session};
+use super::state::{Device, Session};
 use super::{enrolment, paying, results};
 use crate::error::WalkpayError;
 use crate::protocol::key_set::read_key_set;
-use crate::protocol::message::{KeySetAnswer, MAX_ANSWER_BODY, Problem, Recorded};
-use crate::protocol::problem::ProblemCode;
-
-const MAX_DETAIL_CHARS: usize = 500;
-const MAX_REASONS: usize = 600;
+use crate::protocol::message::{KeySetAnswer, MAX_ANSWER_BODY, Recorded};
+use crate::protocol::problem::{ProblemCode, read_problem};
 
 pub(super) fn decide(session: &Session, answer: HttpAnswer, now: &Now) -> Result<Decision, WalkpayError> {
     if let HttpOutcome::Answer { body, .. } = &answer.outcome
@@ -50,10 +47,8 @@ enum Kind<'a> {
         retry_after: Option<u64>,
         sign_again: bool,
     },
-    /// About the device, not about what was asked.
-    Device {
-        problem: ProblemCode,
-    },
+    /// The merchant does not know the key that signed the request.
+    KeyUnknown,
     Refused(Refusal),
 }
 
@@ -72,10 +67,11 @@ fn kind(answer: &HttpAnswer) -> Kind<'_> {
         return trouble(format!("HTTP {status} without a problem document"));
     };
     match known(&refusal) {
-        Some(problem @ (ProblemCode::DevicePending | ProblemCode::DeviceFrozen | ProblemCode::DeviceRevoked)) => {
-            Kind::Device { problem }
+        // What an answer says of the device is not signed, and would be final: it waits for the event that says so.
+        Some(ProblemCode::DevicePending | ProblemCode::DeviceFrozen | ProblemCode::DeviceRevoked) => {
+            trouble(refusal.problem)
         }
-        Some(problem @ ProblemCode::KeyUnknown) => Kind::Device { problem },
+        Some(ProblemCode::KeyUnknown) => Kind::KeyUnknown,
         Some(ProblemCode::SignatureStale | ProblemCode::NonceReplayed) => {
             Kind::Trouble { reason: refusal.problem, retry_after, sign_again: true }
         }
@@ -84,22 +80,10 @@ fn kind(answer: &HttpAnswer) -> Kind<'_> {
     }
 }
 
-/// The problem document of an answer, if it is one and says the status that it came with.
+/// The problem document of an answer, if it is one.
 pub(super) fn problem(status: u16, body: &[u8]) -> Option<Refusal> {
-    let document: Problem = serde_json::from_slice(body).ok()?;
-    if document.status != status {
-        return None;
-    }
-    let code = document.typ.strip_prefix(crate::protocol::message::PROBLEM_PREFIX)?;
-    let plain = !code.is_empty()
-        && code.len() <= 64
-        && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
-    plain.then(|| Refusal {
-        problem: code.to_owned(),
-        status,
-        detail: document.detail.chars().take(MAX_DETAIL_CHARS).collect(),
-        reasons: document.reasons.into_iter().take(MAX_REASONS).collect(),
-    })
+    let (problem, document) = read_problem(status, body)?;
+    Some(Refusal { problem, status, detail: document.detail, reasons: document.reasons })
 }
 
 /// Whether waiting cannot mend it.
@@ -133,16 +117,13 @@ fn on_item(device: &Device, entry: &OutboxEntry, answer: &HttpAnswer, now: &Now)
             }
             item_trouble(&mut draft, entry, &reason, retry_after, sign_again);
         }
-        Kind::Device { problem } => {
-            let retry = match (problem, &device.rotation, entry.body.kind()) {
+        Kind::KeyUnknown => {
+            let both = device.rotation.as_ref().filter(|_| entry.body.kind() == OutboxKind::Rotation);
+            if let Some(rotation) = both {
                 // Whether the rotation arrived is not known here, and the merchant knows one of the two keys.
-                (ProblemCode::KeyUnknown, Some(rotation), OutboxKind::Rotation) => {
-                    draft.push(Fact::RequestKey { kid: rotation.request_key.key_id() });
-                    entry.retry.sign_again(problem.code(), now)
-                }
-                _ => about_device(&mut draft, problem, &entry.retry),
-            };
-            draft.push(Fact::TryFailed { seq: entry.seq, retry });
+                draft.push(Fact::RequestKey { kid: rotation.request_key.key_id() });
+            }
+            item_trouble(&mut draft, entry, ProblemCode::KeyUnknown.code(), None, both.is_some());
         }
         Kind::Refused(refusal) => on_refused(&mut draft, entry, refusal),
     }
@@ -151,7 +132,8 @@ fn on_item(device: &Device, entry: &OutboxEntry, answer: &HttpAnswer, now: &Now)
 
 fn on_recorded(draft: &mut Draft<'_>, entry: &OutboxEntry, recorded: &Recorded) {
     let (kind, trip) = (entry.body.kind(), entry.trip_id);
-    draft.push(Fact::Recorded { seq: entry.seq, recorded_at: recorded.recorded_at });
+    let Recorded { recorded_at, last_seq } = *recorded;
+    draft.push(Fact::Recorded { seq: entry.seq, recorded_at, last_seq });
     if let (OutboxKind::Cancellation, Some(trip_id)) = (kind, trip) {
         cancelled(draft, trip_id, entry.seq);
     }
@@ -194,23 +176,6 @@ fn again(retry: &Retry, reason: &str, retry_after: Option<u64>, sign_again: bool
     if sign_again { retry.sign_again(reason, now) } else { retry.failed(reason, retry_after, now) }
 }
 
-/// A problem that concerns the device as a whole; says when the request is to be tried again.
-fn about_device(draft: &mut Draft<'_>, problem: ProblemCode, retry: &Retry) -> Retry {
-    let now = draft.now;
-    match problem {
-        ProblemCode::DeviceFrozen => {
-            draft.push(Fact::Status { status: DeviceStatus::Frozen });
-            draft.tell(HostEventKind::DeviceFrozen);
-        }
-        ProblemCode::DeviceRevoked => {
-            draft.push(Fact::Status { status: DeviceStatus::Revoked });
-            draft.tell(HostEventKind::DeviceRevoked);
-        }
-        _ => {}
-    }
-    retry.failed(problem.code(), None, now)
-}
-
 /// The merchant did not take the time of the signature: its `Date` is believed as far as signing again goes.
 fn hint(draft: &mut Draft<'_>, answer: &HttpAnswer) {
     if let HttpOutcome::Answer { date: Some(date), .. } = &answer.outcome {
@@ -232,8 +197,8 @@ fn on_poll(device: &Device, answer: &HttpAnswer, now: &Now) -> Decision {
             let retry = again(&device.poll, &reason, retry_after, sign_again, now);
             draft.push(Fact::PollFailed { retry });
         }
-        Kind::Device { problem } => {
-            let retry = about_device(&mut draft, problem, &device.poll);
+        Kind::KeyUnknown => {
+            let retry = device.poll.failed(ProblemCode::KeyUnknown.code(), None, now);
             draft.push(Fact::PollFailed { retry });
         }
         Kind::Refused(refusal) => {
@@ -253,7 +218,7 @@ fn on_keys(device: &Device, answer: &HttpAnswer, now: &Now) -> Decision {
             return draft.reply(Reply::Done);
         }
         Kind::Trouble { reason, retry_after, sign_again } => again(retry, &reason, retry_after, sign_again, now),
-        Kind::Device { problem } => about_device(&mut draft, problem, retry),
+        Kind::KeyUnknown => retry.failed(ProblemCode::KeyUnknown.code(), None, now),
         Kind::Refused(refusal) => retry.failed(&refusal.problem, None, now),
     };
     draft.push(Fact::KeysFailed { retry: failed });

@@ -88,7 +88,7 @@ fn sign_in(session: &Session, user_name: &UserName, now: &Now) -> Result<Decisio
         .devices()
         .filter(|d| d.user_name == *user_name)
         .max_by_key(|d| (works(d), d.id))
-        .ok_or_else(|| WalkpayError::Unknown { what: "enrolled user".into(), id: user_name.to_string() })?;
+        .ok_or_else(|| WalkpayError::Unknown { what: "enrolled user".into(), id: "of that name".into() })?;
     Ok(Draft::one(device, now, Fact::SignedIn, Reply::Device(device.id)))
 }
 

@@ -119,10 +119,21 @@ pub(super) fn begin(session: &Session, text: &str, label: &str, now: &Now) -> Re
     let code = EnrolmentCode::parse(text)?;
     let chars = label.chars().count();
     if !(1..=MAX_LABEL_CHARS).contains(&chars) || label.chars().any(char::is_control) {
-        return Err(WalkpayError::invalid("label", "1 to 80 characters", label));
+        return Err(WalkpayError::invalid_private("label", "1 to 80 characters", label));
     }
     if session.devices.len() >= MAX_DEVICES {
         return Err(WalkpayError::limit("devices of an installation", MAX_DEVICES as u64));
+    }
+    // Catalogues and user names are those of one merchant.
+    if let Some(other) =
+        session.devices().find(|d| d.merchant_id != code.merchant_id || d.root_key.key_id() != code.root_kid)
+    {
+        let expected = format!(
+            "a code of {} with the root {}, whose devices are in this folder; a folder has one merchant: open another one",
+            other.merchant_id,
+            other.root_key.key_id()
+        );
+        return Err(WalkpayError::invalid("code", &expected, &format!("{} {}", code.merchant_id, code.root_kid)));
     }
     match &session.enrolment {
         Some(under_way) if under_way.code == code => Ok(Decision::nothing(Reply::Done)),

@@ -4,12 +4,19 @@
 use super::host::HostEventKind;
 use super::journal::Fact;
 use super::outbox::{OutboxBody, OutboxEntry, OutboxKind, Prepared, PreparedWhat, Retry};
-use super::state::{Device, DeviceStatus, Rotation};
+use super::state::{Device, DeviceStatus, EarlierKey, Rotation};
 use super::trip::{AttemptFacts, HoldFacts, Trip};
 use crate::id::*;
 use crate::protocol::crypto::digest;
 use crate::protocol::document::HoldStatus;
+use crate::protocol::exit_pass::MAX_LIFETIME;
 use crate::time::Timestamp;
+use std::time::Duration;
+
+/// How long a signed result is waited for before what was recorded is sent again. A repeat does no harm.
+const PROOF_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// A request key is kept for so long after its successor was replaced: twice as long as a pass is valid.
+const KEY_KEPT: Duration = Duration::from_secs(2 * MAX_LIFETIME.as_secs());
 
 impl Device {
     pub(super) fn apply(&mut self, fact: &Fact, at: Timestamp) {
@@ -40,7 +47,7 @@ impl Device {
                 self.prepared.push(prepared.clone());
             }
             Fact::Signed { seq, body } => self.signed(*seq, body, at),
-            Fact::Recorded { seq, recorded_at } => self.recorded(*seq, *recorded_at, at),
+            Fact::Recorded { seq, recorded_at, last_seq } => self.recorded(*seq, *recorded_at, *last_seq, at),
             Fact::Refused { seq, refusal } => {
                 let Some(entry) = self.take(*seq) else { return };
                 if entry.slip_id.is_some() {
@@ -60,8 +67,10 @@ impl Device {
                         }
                     }),
                     (None, _) => {
-                        self.rotation = None;
-                        self.rotated_request = false;
+                        let refused = self.rotation.take();
+                        if let Some(rotation) = refused.filter(|_| std::mem::take(&mut self.rotated_request)) {
+                            self.request_key = rotation.request_key;
+                        }
                     }
                 }
             }
@@ -80,7 +89,7 @@ impl Device {
                 }
             }
             Fact::TryFailed { seq, retry } => {
-                if let Some(entry) = self.outbox.iter_mut().find(|e| e.seq == *seq) {
+                if let Some(entry) = self.outbox.iter_mut().chain(&mut self.unproven).find(|e| e.seq == *seq) {
                     entry.retry = retry.clone();
                 }
             }
@@ -139,6 +148,10 @@ impl Device {
             | Fact::SignedOut
             | Fact::Snapshot { .. } => {}
         }
+        if !self.unproven.is_empty() {
+            let unproven = std::mem::take(&mut self.unproven);
+            self.unproven = unproven.into_iter().filter(|e| self.is_unproven(e)).collect();
+        }
     }
 
     fn signed(&mut self, seq: u64, body: &OutboxBody, at: Timestamp) {
@@ -194,7 +207,7 @@ impl Device {
         });
     }
 
-    fn recorded(&mut self, seq: u64, recorded_at: Timestamp, at: Timestamp) {
+    fn recorded(&mut self, seq: u64, recorded_at: Timestamp, last_seq: u64, at: Timestamp) {
         let Some(entry) = self.take(seq) else { return };
         if let Some(trip_id) = entry.trip_id {
             self.on_trip(trip_id, at, |trip| {
@@ -202,12 +215,27 @@ impl Device {
                 holds.for_each(|h| h.submitted = Some(recorded_at));
                 let attempts = trip.attempts.iter_mut().filter(|a| a.seq == seq);
                 attempts.for_each(|a| a.submitted = Some(recorded_at));
+                if entry.body.kind() == OutboxKind::Cancellation {
+                    trip.given_up_after = Some(last_seq);
+                }
             });
         }
         if let OutboxBody::Rotation { .. } = entry.body {
-            self.rotated();
+            self.rotated(at);
             self.forward(at);
         }
+        if self.is_unproven(&entry) {
+            self.unproven.push(OutboxEntry { retry: Retry::after(PROOF_WITHIN, at), ..entry });
+        }
+    }
+
+    /// Whether nothing that the merchant signed shows that it has a hold request or a basket.
+    fn is_unproven(&self, entry: &OutboxEntry) -> bool {
+        let open = |trip: &&Trip| trip.cancelled.is_none();
+        entry.trip_id.and_then(|id| self.trips.get(&id)).filter(open).is_some_and(|trip| {
+            let hold = |h: &HoldFacts| h.seq == entry.seq && h.refused.is_none() && h.status.is_none();
+            trip.holds.iter().any(hold) || trip.attempts.iter().any(|a| a.seq == entry.seq && a.is_waiting())
+        })
     }
 
     fn learn(&mut self, told: &HostEventKind, at: Timestamp) {
@@ -232,7 +260,7 @@ impl Device {
             HostEventKind::KeysRotated { consent_kid, .. }
                 if self.rotation.as_ref().is_some_and(|r| r.consent_key.key_id() == *consent_kid) =>
             {
-                self.rotated();
+                self.rotated(at);
             }
             HostEventKind::CataloguePublished { store_id, revision } => {
                 let known = self.published.entry(store_id.clone()).or_default();
@@ -253,11 +281,17 @@ impl Device {
     }
 
     /// The merchant has both new keys in force.
-    fn rotated(&mut self) {
+    fn rotated(&mut self, at: Timestamp) {
         let Some(rotation) = self.rotation.take() else { return };
-        if !std::mem::take(&mut self.rotated_request) {
-            self.former_request_key = Some(std::mem::replace(&mut self.request_key, rotation.request_key));
+        let old = if std::mem::take(&mut self.rotated_request) {
+            rotation.request_key
+        } else {
+            std::mem::replace(&mut self.request_key, rotation.request_key)
+        };
+        if let Some(key) = self.former_request_key.replace(old) {
+            self.earlier_request_keys.push(EarlierKey { key, at });
         }
+        self.earlier_request_keys.retain(|e| at.since(e.at) < KEY_KEPT);
         self.consent_key = rotation.consent_key;
         self.outbox.retain(|e| e.body.kind() != OutboxKind::Rotation);
         // What waits for the old key's signature must be prepared anew.
@@ -270,7 +304,6 @@ impl Device {
         if rotation.request_key.key_id() == *kid {
             std::mem::swap(&mut self.request_key, &mut rotation.request_key);
             self.rotated_request = !self.rotated_request;
-            self.former_request_key = self.rotated_request.then(|| rotation.request_key.clone());
         }
     }
 
@@ -299,8 +332,11 @@ impl Device {
     }
 
     pub(super) fn take(&mut self, seq: u64) -> Option<OutboxEntry> {
-        let at = self.outbox.iter().position(|e| e.seq == seq)?;
-        Some(self.outbox.remove(at))
+        let of = |entries: &mut Vec<OutboxEntry>| {
+            let at = entries.iter().position(|e| e.seq == seq)?;
+            Some(entries.remove(at))
+        };
+        of(&mut self.outbox).or_else(|| of(&mut self.unproven))
     }
 
     fn unprepare(&mut self, trip_id: TripId, kind: OutboxKind) {

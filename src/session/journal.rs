@@ -2,10 +2,11 @@
 //!
 //! Compatibility, for ever:
 //! - An event is one JSON object `{"v":…,"at":…,"device":…,"fact":{"kind":…,"data":{…}}}`. `v` is the [`VERSION`] of the writer.
-//! - Variants and members are added, never renamed, removed or given another meaning. A new member has a default. A new variant raises
-//!   [`VERSION`].
+//! - Variants and members are added, never renamed, removed or given another meaning. A new member has a default. A new variant, and a
+//!   new member of the state, raises [`VERSION`].
 //! - An event that this version cannot read and whose `v` is higher than [`VERSION`] was written by a newer version: the folder is
-//!   left untouched ([`StorageProblem::TooNew`]). Any other that cannot be read is damage ([`StorageProblem::Corrupt`]).
+//!   left untouched ([`StorageProblem::TooNew`]). So it is with a snapshot of a newer version, whose state may have members that would be
+//!   lost here. Any other that cannot be read is damage ([`StorageProblem::Corrupt`]).
 //! - Folding never fails and never looks at anything but the state and the event. Numbers that the outside sees (host events,
 //!   `device_seq`) are in the events, so that a later version cannot count differently.
 
@@ -26,7 +27,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of the events that are written.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +116,9 @@ pub enum Fact {
         seq: u64,
         /// By merchant time.
         recorded_at: Timestamp,
+        /// The last entry of the event log at that moment: what came of it is above.
+        #[serde(default)]
+        last_seq: u64,
     },
     /// The merchant will never take it.
     Refused {
@@ -199,7 +203,7 @@ pub enum Fact {
         /// The offset and what it was read from.
         clock: Clock,
     },
-    /// The merchant told what the device is to it.
+    /// The merchant told what the device is to it, in an answer that it did not sign. Not written any more: only the event log tells.
     Status {
         /// That.
         status: DeviceStatus,
@@ -292,15 +296,22 @@ impl JournalEvent {
     /// # Errors
     /// [`WalkpayError::Storage`] with [`StorageProblem::TooNew`] or [`StorageProblem::Corrupt`].
     pub fn parse(json: &[u8]) -> Result<Self, WalkpayError> {
-        serde_json::from_slice(json).map_err(|e| {
-            let newer = serde_json::from_slice::<VersionOnly>(json).is_ok_and(|o| o.v > VERSION);
-            let (problem, what) = if newer {
-                (StorageProblem::TooNew, "the journal was written by a newer version")
-            } else {
-                (StorageProblem::Corrupt, "an event of the journal is damaged")
-            };
-            WalkpayError::Storage { problem, detail: format!("{what} ({:?} error)", e.classify()) }
-        })
+        let too_new = |why: &str| {
+            let detail = format!("the journal was written by a newer version ({why})");
+            WalkpayError::Storage { problem: StorageProblem::TooNew, detail }
+        };
+        let event: Self = serde_json::from_slice(json).map_err(|e| {
+            let why = format!("{:?} error", e.classify());
+            if serde_json::from_slice::<VersionOnly>(json).is_ok_and(|o| o.v > VERSION) {
+                return too_new(&why);
+            }
+            let detail = format!("an event of the journal is damaged ({why})");
+            WalkpayError::Storage { problem: StorageProblem::Corrupt, detail }
+        })?;
+        if event.v > VERSION && matches!(event.fact, Fact::Snapshot { .. }) {
+            return Err(too_new("its state"));
+        }
+        Ok(event)
     }
 }
 

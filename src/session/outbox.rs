@@ -378,6 +378,12 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// Is tried after a while, without a failure before.
+    pub(super) fn after(delay: Duration, at: Timestamp) -> Self {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        Self { attempts: 0, last_reason: None, not_before: at.plus(delay), delay_ms }
+    }
+
     /// May be tried at once.
     pub(super) fn fresh(at: Timestamp) -> Self {
         Self { attempts: 0, last_reason: None, not_before: at, delay_ms: 0 }

@@ -6,7 +6,7 @@ use super::input::{Decision, KeyRole, Now, Reply};
 use super::journal::Fact;
 use super::orders::MAX_TEXT;
 use super::outbox::{OutboxBody, OutboxEntry, OutboxKind, Prepared, PreparedWhat, Refusal, Retry};
-use super::signing::{Subject, finish, may_send, may_sign, next_seq, prepared, room, to_sign};
+use super::signing::{Subject, below_rotation, finish, may_send, may_sign, next_seq, prepared, room, to_sign};
 use super::slip::{MAX_OPEN_SLIPS, MAX_PAYMENTS, PaymentFacts, Slip};
 use super::state::Device;
 use super::trip::ForwardPolicy;
@@ -101,6 +101,7 @@ pub(super) fn submit_payment(
     payable(slip, call)?;
     let Some(prepared) = device.prepared_payment(slip_id) else { return Err(slip.wrong_order(call, false)) };
     room(device)?;
+    below_rotation(device, prepared.seq, call)?;
     if prepared.kid != device.consent_key.key_id() {
         return Err(WalkpayError::WrongOrder { called: call.into(), due: "pay".into() });
     }
@@ -428,7 +429,7 @@ fn check(request: &SlipRequest) -> Result<(), WalkpayError> {
         return Err(WalkpayError::invalid("orders", "1 to 50 orders, each once", &format!("{count}")));
     }
     if request.remarks.chars().count() > MAX_REMARKS {
-        return Err(WalkpayError::invalid("remarks", "at most 500 characters", &request.remarks));
+        return Err(WalkpayError::invalid_private("remarks", "at most 500 characters", &request.remarks));
     }
     request.invoice.as_ref().map_or(Ok(()), check_invoice)
 }
@@ -436,17 +437,19 @@ fn check(request: &SlipRequest) -> Result<(), WalkpayError> {
 fn check_invoice(invoice: &Invoice) -> Result<(), WalkpayError> {
     let title = invoice.title.trim();
     if title.is_empty() || invoice.title.chars().count() > MAX_TITLE {
-        return Err(WalkpayError::invalid("invoice.title", "1 to 200 characters", &invoice.title));
+        return Err(WalkpayError::invalid_private("invoice.title", "1 to 200 characters", &invoice.title));
     }
     let is_tax_id =
         |id: &str| (5..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     match (invoice.kind, invoice.tax_id.as_deref()) {
         (InvoiceType::Personal, None) => Ok(()),
         (InvoiceType::Company, Some(id)) if is_tax_id(id) => Ok(()),
-        (InvoiceType::Personal, Some(id)) => Err(WalkpayError::invalid("invoice.tax_id", "none for a person", id)),
+        (InvoiceType::Personal, Some(id)) => {
+            Err(WalkpayError::invalid_private("invoice.tax_id", "none for a person", id))
+        }
         (InvoiceType::Company, id) => {
             let expected = "5 to 20 upper-case letters and digits for a company";
-            Err(WalkpayError::invalid("invoice.tax_id", expected, id.unwrap_or_default()))
+            Err(WalkpayError::invalid_private("invoice.tax_id", expected, id.unwrap_or_default()))
         }
     }
 }

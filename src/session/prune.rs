@@ -26,7 +26,8 @@ pub fn prunable(device: &Device, now: &Now) -> Vec<TripId> {
         let open_ends =
             t.holds.iter().any(|h| h.counts()) || t.debit.as_ref().is_some_and(|d| d.status == DebitStatus::Unpaid);
         let late = now.wall.since(t.touched_at) >= KEEP_WITH_OPEN_ENDS;
-        t.is_finished() && told && sent && (late || !(open_ends || may_leave(device, t, now)))
+        let unheard = t.given_up_after.is_some_and(|seq| device.cursor <= seq);
+        t.is_finished() && told && sent && (late || !(open_ends || unheard || may_leave(device, t, now)))
     };
     device.trips().filter(done).map(|t| t.id).collect()
 }

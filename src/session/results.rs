@@ -3,6 +3,7 @@
 //! Order of checks: the entry's JWS by a key for results that was valid when it was issued; `iss`, `aud`, `sub`; `seq` (known ones are
 //! passed over, a gap stops the page); then, where the entry carries a document, that document's JWS and what it must be bound to.
 //! An entry that does not verify has no number that could be trusted: the log stops there, nothing else does, and the host is told once.
+//! It stops also at a document whose key is not known or not in force; a document that is wrong otherwise is passed over, and told.
 
 use super::clock::Clock;
 use super::draft::Draft;
@@ -62,7 +63,7 @@ fn poll_failed(draft: &mut Draft<'_>, reason: &str) {
 fn on_broken(draft: &mut Draft<'_>, error: &WalkpayError, cursor: u64) {
     let check = check_of(error);
     let ask_again = draft.device.poll.attempts % 8 == 7;
-    if key_trouble(error) && (draft.device.keys.asked_at != Some(cursor) || ask_again) {
+    if error.is_key_trouble() && (draft.device.keys.asked_at != Some(cursor) || ask_again) {
         draft.push(Fact::KeysWanted { cursor });
         return;
     }
@@ -101,7 +102,9 @@ fn on_entry(draft: &mut Draft<'_>, jws: &str, cursor: u64) -> Result<Option<u64>
             wanted = (seq > device.key_set.seq).then_some(Fact::KeysWanted { cursor: entry.seq });
             None
         }
-        Err(error) if key_trouble(&error) && device.keys.asked_at != Some(cursor) => return Err(error),
+        Err(error) if error.is_key_trouble() && device.keys.asked_at != Some(cursor) => return Err(error),
+        // An acceptance that newer keys will show to be one must not be lost: the log stops here until then.
+        Err(error) if newer_keys_may_mend(&error) => return Err(error),
         Err(error) => Some(distrust(&error)),
     };
     let number = told.is_some().then(|| draft.next_number());
@@ -133,7 +136,8 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
         EventBody::Debit { document } => HostEventKind::Debit { result: debit(device, &document)? },
         EventBody::Order { document } => HostEventKind::Order { notice: notice(device, &document)? },
         EventBody::Slip { document } => HostEventKind::Slip { result: slip(device, &document)? },
-        EventBody::TripCancelled { trip_id } if device.trip(trip_id).is_ok_and(|t| t.cancelled.is_some()) => {
+        // One that is not kept here any more was over as well.
+        EventBody::TripCancelled { trip_id } if !device.trip(trip_id).is_ok_and(|t| t.cancelled.is_none()) => {
             return Ok(Read::Known);
         }
         EventBody::TripCancelled { trip_id } => HostEventKind::TripCancelled { trip_id },
@@ -220,13 +224,13 @@ fn exit_pass(
 ) -> Result<(), WalkpayError> {
     let pass = verify_by(jws, &device.key_set, KeyUse::Pass, |p: &ExitPass| p.iat)?.document;
     let rotation = device.rotation.as_ref().map(|r| &r.request_key);
-    let ours = [Some(&device.request_key), device.former_request_key.as_ref(), rotation];
+    let mut ours = device.former_request_keys().chain(rotation).chain([&device.request_key]);
     let fits = pass.merchant_id == device.merchant_id
         && pass.store_id == trip.store_id
         && pass.trip_id == trip.id
         && pass.amount == result.total
         && pass.item_count == item_count
-        && ours.into_iter().flatten().any(|key| key.to_jwk() == pass.cnf.jwk);
+        && ours.any(|key| key.to_jwk() == pass.cnf.jwk);
     if !fits {
         return Err(WalkpayError::untrusted("exit pass", "binding", "this trip, its total, and a key of this device"));
     }
@@ -288,8 +292,9 @@ fn on_clock(draft: &mut Draft<'_>, jws: &str, answer: &HttpAnswer) -> Result<(),
     Ok(())
 }
 
-fn key_trouble(error: &WalkpayError) -> bool {
-    matches!(check_of(error).as_str(), "kid" | "key_use" | "key_retired" | "key_not_yet_valid")
+/// A key for something else stays one.
+fn newer_keys_may_mend(error: &WalkpayError) -> bool {
+    error.is_key_trouble() && check_of(error) != "key_use"
 }
 
 fn check_of(error: &WalkpayError) -> String {

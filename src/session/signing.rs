@@ -5,7 +5,7 @@ use super::draft::Draft;
 use super::host::HostEventKind;
 use super::input::{Decision, KeyRole, Now, Reply, ToSign};
 use super::journal::Fact;
-use super::outbox::{MAX_OUTBOX, OutboxBody, OutboxKind, Prepared, PreparedWhat};
+use super::outbox::{MAX_OUTBOX, OutboxBody, OutboxEntry, OutboxKind, Prepared, PreparedWhat};
 use super::state::{Device, DeviceStatus};
 use super::trip::{AttemptFacts, ForwardPolicy, MAX_ATTEMPTS, MAX_HOLDS, Trip};
 use crate::error::WalkpayError;
@@ -173,6 +173,7 @@ pub(super) fn submit(
         return Err(trip.wrong_order("submit_signature", false));
     }
     room(device)?;
+    below_rotation(device, prepared.seq, "submit_signature")?;
     let key = if kind == OutboxKind::Cancellation { &device.request_key } else { &device.consent_key };
     if prepared.kid != key.key_id() {
         return Err(WalkpayError::WrongOrder { called: "submit_signature".into(), due: prepare.to_owned() });
@@ -227,6 +228,13 @@ pub(super) fn submit_rotation(device: &Device, signatures: [&[u8]; 3], now: &Now
         return Err(WalkpayError::WrongOrder { called: "submit_rotation".into(), due: "rotate_keys".into() });
     };
     room(device)?;
+    // What is signed with the present keys must have a lower number.
+    let signed = |e: &&OutboxEntry| {
+        !matches!(e.body.kind(), OutboxKind::Slip | OutboxKind::SlipClosure | OutboxKind::PaymentClosure)
+    };
+    if device.outbox.iter().chain(&device.unproven).filter(signed).any(|e| e.seq > waiting.seq) {
+        return Err(WalkpayError::WrongOrder { called: "submit_rotation".into(), due: "rotate_keys".into() });
+    }
     let [by_old, by_request, by_consent] = signatures;
     let request = KeyRotationRequest {
         rotation: finish(&device.consent_key, &waiting.input, by_old)?,
@@ -336,6 +344,12 @@ fn not_rotating(device: &Device, called: &str) -> Result<(), WalkpayError> {
         return Err(WalkpayError::WrongOrder { called: called.to_owned(), due });
     }
     Ok(())
+}
+
+/// Refuses what was prepared after a rotation that has been signed meanwhile: it would have to be signed with the new keys.
+pub(super) fn below_rotation(device: &Device, seq: u64, called: &str) -> Result<(), WalkpayError> {
+    let rotation = device.outbox.iter().find(|e| e.body.kind() == OutboxKind::Rotation);
+    if rotation.is_some_and(|r| seq > r.seq) { not_rotating(device, called) } else { Ok(()) }
 }
 
 pub(super) fn room(device: &Device) -> Result<(), WalkpayError> {

@@ -51,6 +51,14 @@ pub struct Rotation {
     pub consent_key: PublicKey,
 }
 
+/// A request key that was replaced by one that has been replaced as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct EarlierKey {
+    pub(super) key: PublicKey,
+    /// When the second of these happened, by the device's clock.
+    pub(super) at: Timestamp,
+}
+
 /// One user on one installation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
@@ -80,6 +88,9 @@ pub struct Device {
     pub consent_key: PublicKey,
     /// The request key before the last rotation: passes may still be bound to it.
     pub former_request_key: Option<PublicKey>,
+    /// Request keys before that, for as long as passes may be bound to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier_request_keys: Vec<EarlierKey>,
     /// A rotation that is under way.
     pub rotation: Option<Rotation>,
     /// Whether requests are signed with its key already, since the merchant does not know the old one any more.
@@ -101,6 +112,9 @@ pub struct Device {
     pub(super) orders: SeenOrders,
     pub(super) prepared: Vec<Prepared>,
     pub(super) outbox: Vec<OutboxEntry>,
+    /// What the merchant says it has on record, as long as nothing that it signed shows so: sent again now and then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unproven: Vec<OutboxEntry>,
     pub(super) host: HostQueue,
     pub(super) poll: Retry,
     pub(super) keys: KeysWanted,
@@ -201,6 +215,7 @@ impl Device {
             request_key: enrolled.request_key.clone(),
             consent_key: enrolled.consent_key.clone(),
             former_request_key: None,
+            earlier_request_keys: Vec::new(),
             rotation: None,
             rotated_request: false,
             key_set: enrolled.key_set.clone(),
@@ -213,6 +228,7 @@ impl Device {
             orders: SeenOrders::default(),
             prepared: Vec::new(),
             outbox: Vec::new(),
+            unproven: Vec::new(),
             host: HostQueue::default(),
             poll: Retry::fresh(at),
             keys: KeysWanted { wanted: false, asked_at: None, retry: Retry::fresh(at) },
@@ -305,6 +321,11 @@ impl Device {
         self.poll.last_reason.as_deref().or(self.keys.retry.last_reason.as_deref())
     }
 
+    /// Request keys that were replaced and that passes may still be bound to.
+    pub fn former_request_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.former_request_key.iter().chain(self.earlier_request_keys.iter().map(|e| &e.key))
+    }
+
     pub(super) fn prepared(&self, trip: TripId, kind: OutboxKind) -> Option<&Prepared> {
         self.prepared.iter().find(|p| p.trip_id == Some(trip) && p.what.kind() == kind)
     }
@@ -328,7 +349,13 @@ impl Device {
     }
 
     pub(super) fn entry(&self, seq: u64) -> Option<&OutboxEntry> {
-        self.outbox.iter().find(|e| e.seq == seq)
+        self.outbox.iter().chain(&self.unproven).find(|e| e.seq == seq)
+    }
+
+    /// What is sent again although the merchant says that it has it.
+    pub(super) fn unproven(&self) -> impl Iterator<Item = &OutboxEntry> {
+        let going = |id| self.trips.get(&id).is_some_and(|t: &Trip| t.cancel_requested.is_none());
+        self.unproven.iter().filter(move |e| e.trip_id.is_some_and(going))
     }
 }
 

@@ -183,6 +183,9 @@ pub struct Trip {
     pub cancel_requested: Option<Timestamp>,
     /// Whether it was given up.
     pub cancelled: Option<Cancelled>,
+    /// With its cancellation on record: the last entry of the event log before it. What came of it is above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given_up_after: Option<u64>,
     /// How the debit ended (A07).
     pub debit: Option<DebitResult>,
     /// When something happened to it last, by the device's clock.
@@ -211,6 +214,7 @@ impl Trip {
             attempts: Vec::new(),
             cancel_requested: None,
             cancelled: None,
+            given_up_after: None,
             debit: None,
             touched_at: started_at,
             last_told: 0,

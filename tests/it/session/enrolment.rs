@@ -184,3 +184,74 @@ fn a_refused_rotation_leaves_the_old_keys() {
     world.scan(trip, 1).unwrap();
     world.sign_basket(trip);
 }
+
+#[test]
+fn a_folder_has_one_merchant() {
+    let mut world = World::enrolled();
+    let root = key(ROOT).1.key_id();
+    for text in
+        [code_text().replace(":demo:", ":other:"), code_text().replace(root.as_str(), key(99).1.key_id().as_str())]
+    {
+        let error = world.command(Command::BeginEnrolment { text: &text, label: "A phone" }).unwrap_err();
+        assert!(matches!(&error, WalkpayError::InvalidInput { field, .. } if field == "code"), "{error}");
+        assert!(error.explain().contains("one merchant"), "{}", error.explain());
+        assert!(world.session.enrolment().is_none());
+    }
+    world.command(Command::BeginEnrolment { text: &code_text(), label: "A phone" }).unwrap();
+}
+
+/// The inputs of a rotation to the keys of two seeds.
+fn prepare_rotation(world: &mut World, request: u8, consent: u8) -> Vec<ToSign> {
+    let rotate = Command::PrepareRotation { request_key: key(request).1, consent_key: key(consent).1 };
+    match world.command(rotate).unwrap() {
+        Reply::ToSign(inputs) => inputs,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn submit_rotation(world: &mut World, inputs: &[ToSign], seeds: [u8; 3]) -> Result<Reply, WalkpayError> {
+    let by: Vec<_> = inputs.iter().zip(seeds).map(|(i, seed)| signature(&i.input, seed)).collect();
+    world.command(Command::SubmitRotation { signatures: [&by[0], &by[1], &by[2]] })
+}
+
+#[test]
+fn what_is_numbered_above_a_rotation_is_not_signed_with_the_old_keys() {
+    let mut world = World::enrolled();
+    let trip = world.start();
+    let inputs = prepare_rotation(&mut world, 20, 21);
+    let hold = world.prepare_hold(trip, 500).unwrap();
+    submit_rotation(&mut world, &inputs, [CONSENT, 20, 21]).unwrap();
+    let late = world.submit(trip, OutboxKind::Hold, &hold.input, CONSENT);
+    assert_eq!(due_call(late), "next_event (the result of the rotation of keys)");
+    // The other way round: the rotation would be numbered below what the old keys have signed.
+    let mut world = World::enrolled();
+    let trip = world.start();
+    let inputs = prepare_rotation(&mut world, 20, 21);
+    world.hold(trip, 500);
+    assert_eq!(due_call(submit_rotation(&mut world, &inputs, [CONSENT, 20, 21])), "rotate_keys");
+    let inputs = prepare_rotation(&mut world, 20, 21);
+    submit_rotation(&mut world, &inputs, [CONSENT, 20, 21]).unwrap();
+}
+
+#[test]
+fn keys_that_passes_are_bound_to_outlive_two_rotations() {
+    let mut world = World::enrolled();
+    let mut old = (CONSENT, vec![REQUEST]);
+    for (minutes, request) in [(0, 20), (5, 22), (5, 24), (90, 26), (90, 28)] {
+        world.pass_time(minutes * 60_000);
+        let inputs = prepare_rotation(&mut world, request, request + 1);
+        submit_rotation(&mut world, &inputs, [old.0, request, request + 1]).unwrap();
+        world.record();
+        world.restart();
+        let kept: Vec<_> = world.device().former_request_keys().cloned().collect();
+        let expected: Vec<_> = old.1.iter().rev().map(|seed| key(*seed).1).collect();
+        if minutes < 90 {
+            assert!(expected.iter().all(|k| kept.contains(k)), "within half an hour all of them");
+        }
+        assert_eq!(kept[0], expected[0]);
+        assert!(kept.len() <= 4);
+        old.0 = request + 1;
+        old.1.push(request);
+    }
+    assert_eq!(world.device().former_request_keys().count(), 2, "the last one, and the one before");
+}

@@ -174,6 +174,10 @@ fn every_variant_has_a_fixed_form() {
         fact: Fact::Snapshot { state: Box::default() },
     };
     first.insert("snapshot", serde_json::to_value(&empty).unwrap());
+    // Written by earlier versions only.
+    let status = Fact::Status { status: DeviceStatus::Frozen };
+    let said = JournalEvent { v: 2, device: Some(world.device().id), fact: status, ..empty };
+    first.insert("status", serde_json::to_value(&said).unwrap());
     assert_eq!(first.len(), 39, "missing: every variant must happen in this life: {:?}", first.keys());
     insta::assert_json_snapshot!(first);
     insta::assert_json_snapshot!("state", snapshot_of(&mut world));
@@ -214,15 +218,19 @@ fn a_long_journal_is_worth_compacting() {
 
 #[test]
 fn what_a_newer_version_wrote_is_not_touched() {
-    let newer = br#"{"v":3,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
+    let newer = br#"{"v":4,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
     let same = br#"{"v":1,"at":"2026-01-01T00:00:00.000Z","fact":{"kind":"teleported","data":{}}}"#;
     let known =
-        br#"{"v":3,"at":"2026-01-01T00:00:00.000Z","later":1,"fact":{"kind":"acked","data":{"up_to":3,"by":"x"}}}"#;
+        br#"{"v":4,"at":"2026-01-01T00:00:00.000Z","later":1,"fact":{"kind":"acked","data":{"up_to":3,"by":"x"}}}"#;
     let problem = |json: &[u8]| JournalEvent::parse(json).unwrap_err().code();
     assert_eq!(problem(newer), "storage.too_new");
     assert_eq!(problem(same), "storage.corrupt");
     assert_eq!(problem(b"{"), "storage.corrupt");
     assert_eq!(JournalEvent::parse(known).unwrap().fact, Fact::Acked { up_to: 3 });
+    // A state that can be read may have had members that cannot.
+    let mut world = World::enrolled();
+    let state = JournalEvent { v: VERSION + 1, ..snapshot_of(&mut world) };
+    assert_eq!(problem(&serde_json::to_vec(&state).unwrap()), "storage.too_new");
 }
 
 #[test]

@@ -140,13 +140,23 @@ fn what_is_in_flight_is_not_due() {
 
 #[test]
 fn a_frozen_or_revoked_device_sends_nothing_and_stays_readable() {
-    for (problem, status, told) in [
-        (ProblemCode::DeviceFrozen, DeviceStatus::Frozen, "1 device_frozen"),
-        (ProblemCode::DeviceRevoked, DeviceStatus::Revoked, "1 device_revoked"),
+    for (problem, event, status, told) in [
+        (ProblemCode::DeviceFrozen, EventBody::DeviceFrozen {}, DeviceStatus::Frozen, "1 device_frozen"),
+        (ProblemCode::DeviceRevoked, EventBody::DeviceRevoked {}, DeviceStatus::Revoked, "1 device_revoked"),
     ] {
         let mut world = World::enrolled();
         let (trip, due) = waiting(&mut world);
         world.problem(due.id, problem);
+        world.restart();
+        // Nobody has signed that.
+        assert_eq!((world.device().status, world.told().len()), (DeviceStatus::Active, 0));
+        assert_eq!(world.device().outbox()[0].last_reason.as_deref(), Some(problem.code()));
+        world.problem(world.poll_id(), problem);
+        assert!(world.due().is_empty(), "not at once");
+        world.pass_time(6 * 60_000);
+        assert_eq!(world.due().len(), 2, "and then poll and basket");
+        world.happen(&event);
+        world.poll();
         world.restart();
         assert_eq!((world.device().status, world.told()), (status, vec![told.to_owned()]));
         assert!(world.due().is_empty());
@@ -225,4 +235,51 @@ fn a_device_that_slept_unnoticed_and_a_merchant_whose_clock_was_corrected_come_t
     let truth = world.item().created;
     stale(&mut world, due.id, truth.shifted(-200_000));
     assert_eq!(world.item().created, truth, "that is not why the signature was stale");
+}
+
+#[test]
+fn what_is_said_to_be_recorded_is_sent_again_until_something_signed_shows_it() {
+    let mut world = World::enrolled();
+    let trip = world.start();
+    world.hold(trip, 500);
+    let hold = world.item();
+    world.record();
+    world.scan(trip, 1).unwrap();
+    world.sign_basket(trip);
+    let basket = world.item();
+    world.record();
+    assert!(world.device().outbox().is_empty() && world.items().is_empty());
+    world.restart();
+    let now = world.now();
+    let poll = BTreeSet::from([world.poll_id()]);
+    assert_eq!(next_wakeup(&world.session, &now, &poll), Some(Timestamp::from_millis(T0 + 600_000)));
+    world.pass_time(600_000);
+    let again: Vec<_> = world.items().into_iter().map(|due| due.request).collect();
+    assert_eq!(again, [hold.request.clone(), basket.request.clone()], "the same bytes");
+    world.tell_hold(trip, HoldStatus::Accepted);
+    assert_eq!(world.item().request, basket.request);
+    world.record();
+    assert!(world.items().is_empty(), "not at once");
+    world.pass_time(600_000);
+    world.fail(basket.id);
+    world.pass_time(2_000);
+    assert_eq!(world.item().request, basket.request);
+    world.tell_verdict(trip, Verdict::CheckRequired);
+    world.pass_time(3_600_000);
+    assert!(world.items().is_empty(), "the merchant has it");
+    assert!(world.device().outbox().is_empty());
+}
+
+#[test]
+fn what_may_have_been_lost_is_not_sent_for_a_visit_that_was_given_up() {
+    let mut world = World::enrolled();
+    let (trip, _) = waiting(&mut world);
+    world.record();
+    world.cancel(trip);
+    world.pass_time(600_000);
+    let cancellation = world.item();
+    assert!(matches!(cancellation.request, TerminalRequest::PutCancellation { .. }));
+    world.record();
+    world.pass_time(600_000);
+    assert!(world.items().is_empty());
 }

@@ -332,3 +332,62 @@ fn a_merchant_that_does_not_wait_is_not_asked_in_a_circle() {
     world.page(vec![]);
     assert_eq!(world.device().trouble(), None);
 }
+
+#[test]
+fn an_acceptance_by_a_key_that_is_still_to_come_is_not_lost() {
+    let mut world = World::enrolled();
+    let trip = submitted(&mut world);
+    let document = sign(&world.validation(trip, Verdict::Accepted), 50);
+    world.happen(&EventBody::Validation { document });
+    let keys = DueId::Keys { device: world.device().id };
+    let mut asked = 0;
+    for _ in 0..20 {
+        world.poll();
+        if world.due().iter().any(|d| d.id == keys) {
+            asked += 1;
+            world.ok(keys, &KeySetAnswer { key_set: sign(&keys_in_force(), ROOT) });
+        }
+        world.pass_time(6 * 60_000);
+    }
+    assert!(asked > 1, "asked for once, and now and again");
+    assert_eq!(
+        (world.device().cursor, world.told(), distrusted(&world).as_str()),
+        (0, vec!["1 distrusted".into()], "kid")
+    );
+    let day = 86_400;
+    let all =
+        [(RESULTS, KeyUse::Results, -day, day), (PASS, KeyUse::Pass, -day, day), (50, KeyUse::Results, -day, day)];
+    while !world.due().iter().any(|d| d.id == keys) {
+        world.poll();
+        world.pass_time(6 * 60_000);
+    }
+    world.ok(keys, &KeySetAnswer { key_set: sign(&key_set(4, &all), ROOT) });
+    world.poll();
+    assert!(world.trip(trip).accepted().is_some());
+}
+
+#[test]
+fn what_comes_of_a_cancellation_is_told_once_however_soon_the_host_acknowledges() {
+    let mut world = World::enrolled();
+    let trip = submitted(&mut world);
+    world.cancel(trip);
+    world.record();
+    assert_eq!(world.told(), ["1 trip_cancelled"]);
+    world.command(Command::AckEvents { up_to: 1 }).unwrap();
+    let now = world.now();
+    assert!(prunable(world.device(), &now).is_empty(), "what the merchant makes of it is still to come");
+    let rejected = Validation { verdict: Verdict::Rejected, ..world.validation(trip, Verdict::Rejected) };
+    world.happen(&EventBody::Validation { document: sign(&rejected, RESULTS) });
+    world.happen(&EventBody::TripCancelled { trip_id: trip });
+    world.poll();
+    assert_eq!(world.told(), ["2 validation"]);
+    world.command(Command::AckEvents { up_to: 2 }).unwrap();
+    let now = world.now();
+    assert_eq!(prunable(world.device(), &now), [trip]);
+    for event in prune(&world.session, &now).events {
+        world.session.apply(&event);
+    }
+    world.happen(&EventBody::TripCancelled { trip_id: trip });
+    world.poll();
+    assert!(world.told().is_empty(), "of a visit that is over and forgotten");
+}

@@ -24,8 +24,10 @@ fn waits(world: &World) -> Vec<(OutboxKind, Option<Money>)> {
     world.device().outbox().iter().map(|item| (item.kind, item.amount)).collect()
 }
 
-/// Goes on after a crash in every place: `step` is made again until nothing is left to be done.
+/// A crash before `step` and after it; and `step` comes once more, as an answer does that was repeated on the way.
 fn with_crashes(world: &mut World, step: impl Fn(&mut World)) {
+    world.restart();
+    step(world);
     world.restart();
     step(world);
     world.restart();
@@ -531,4 +533,29 @@ fn only_so_many_orders_are_remembered() {
     let orders = world.device().orders();
     assert!(orders.summary(number(1)).is_none(), "seen longest ago");
     assert!(orders.summary(number(MAX_ORDERS_PER_PAGE as u64 + 1)).is_some());
+}
+
+#[test]
+fn no_error_repeats_what_is_said_about_a_person() {
+    let mut world = World::enrolled();
+    let mut invoice = |title: &str, kind, tax_id: Option<&str>, remarks: &str| {
+        let invoice = Invoice { kind, title: title.into(), tax_id: tax_id.map(str::to_owned) };
+        let request = SlipRequest { orders: vec![number(1)], remarks: remarks.into(), invoice: Some(invoice) };
+        world.command(Command::MakeSlip { request: &request }).unwrap_err().explain()
+    };
+    let long = "Ada Lovelace ".repeat(50);
+    let errors = [
+        invoice(&long, InvoiceType::Personal, None, ""),
+        invoice("Ada", InvoiceType::Personal, Some("LOVELACE1"), ""),
+        invoice("Ada", InvoiceType::Company, Some("lovelace"), ""),
+        invoice("Ada", InvoiceType::Personal, None, &long),
+        World::empty().command(Command::BeginEnrolment { text: &code_text(), label: &long }).unwrap_err().explain(),
+        World::enrolled()
+            .command(Command::SignIn { user_name: &UserName::parse("lovelace").unwrap() })
+            .unwrap_err()
+            .explain(),
+    ];
+    for error in errors {
+        assert!(!error.to_lowercase().contains("lovelace"), "{error}");
+    }
 }
