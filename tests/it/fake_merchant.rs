@@ -19,7 +19,8 @@ use walkpay::basket::PRICING_VERSION;
 use walkpay::catalogue::{Row, TaxGroup, write_row};
 use walkpay::protocol::crypto::{Algorithm, digest};
 use walkpay::protocol::document::{
-    CatalogueManifest, ClockStatement, EnrolmentGrant, EnrolmentProof, EventBody, EventDocument, KeyEntry, KeySet, KeyUse, StoreInfo,
+    CatalogueManifest, ClockStatement, EnrolmentGrant, EnrolmentProof, EventBody, EventDocument, KeyEntry, KeySet,
+    KeyUse, StoreInfo,
 };
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::jws::peek;
