@@ -56,7 +56,8 @@ impl Terminal {
     /// never leave the device. If it was interrupted, the same code goes on where it was.
     ///
     /// # Errors
-    /// [`WalkpayError::InvalidInput`] for the text, [`WalkpayError::Untrusted`] when this is not the merchant of the code (the code
+    /// [`WalkpayError::InvalidInput`] for the text and for a code of another merchant than that of the folder's devices,
+    /// [`WalkpayError::Untrusted`] when this is not the merchant of the code (the code
     /// has not been sent then), [`WalkpayError::Refused`], [`WalkpayError::Network`], [`WalkpayError::Key`].
     #[uniffi::method(default(request_signer = None, consent_signer = None))]
     pub async fn enrol(

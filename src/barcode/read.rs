@@ -436,7 +436,8 @@ mod tests {
 
     #[test]
     fn a_symbol_does_not_pass_for_one_of_another_kind() {
-        let scan = |symbology, text: &str| read(&ScanInput { symbology: Some(symbology), ..ScanInput::text(text) }, &[]);
+        let scan =
+            |symbology, text: &str| read(&ScanInput { symbology: Some(symbology), ..ScanInput::text(text) }, &[]);
         for symbology in [Symbology::Qr, Symbology::Code128, Symbology::Ean8, Symbology::DataBar] {
             let error = scan(symbology, "]E04006381333931").unwrap_err();
             assert_eq!(error.code(), "barcode.aim", "{symbology:?}");

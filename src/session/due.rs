@@ -118,7 +118,9 @@ pub fn next_wakeup(session: &Session, now: &Now, in_flight: &BTreeSet<DueId>) ->
     for device in session.devices().filter(|d| d.may_send()) {
         let poll = may_poll(device).then(|| waits(DueId::Poll { device: device.id }, &device.poll)).flatten();
         let keys = device.keys.wanted.then(|| waits(DueId::Keys { device: device.id }, &device.keys.retry)).flatten();
-        let items = heads(device).chain(device.unproven()).filter_map(|e| waits(DueId::Item { device: device.id, seq: e.seq }, &e.retry));
+        let items = heads(device)
+            .chain(device.unproven())
+            .filter_map(|e| waits(DueId::Item { device: device.id, seq: e.seq }, &e.retry));
         earliest = items.chain(poll).chain(keys).chain(earliest).min();
     }
     earliest

@@ -444,7 +444,9 @@ fn check_invoice(invoice: &Invoice) -> Result<(), WalkpayError> {
     match (invoice.kind, invoice.tax_id.as_deref()) {
         (InvoiceType::Personal, None) => Ok(()),
         (InvoiceType::Company, Some(id)) if is_tax_id(id) => Ok(()),
-        (InvoiceType::Personal, Some(id)) => Err(WalkpayError::invalid_private("invoice.tax_id", "none for a person", id)),
+        (InvoiceType::Personal, Some(id)) => {
+            Err(WalkpayError::invalid_private("invoice.tax_id", "none for a person", id))
+        }
         (InvoiceType::Company, id) => {
             let expected = "5 to 20 upper-case letters and digits for a company";
             Err(WalkpayError::invalid_private("invoice.tax_id", expected, id.unwrap_or_default()))

@@ -137,7 +137,7 @@ fn read(device: &Device, event: &Signed<EventDocument>) -> Result<Read, WalkpayE
         EventBody::Order { document } => HostEventKind::Order { notice: notice(device, &document)? },
         EventBody::Slip { document } => HostEventKind::Slip { result: slip(device, &document)? },
         // One that is not kept here any more was over as well.
-        EventBody::TripCancelled { trip_id } if device.trip(trip_id).map_or(true, |t| t.cancelled.is_some()) => {
+        EventBody::TripCancelled { trip_id } if !device.trip(trip_id).is_ok_and(|t| t.cancelled.is_none()) => {
             return Ok(Read::Known);
         }
         EventBody::TripCancelled { trip_id } => HostEventKind::TripCancelled { trip_id },

@@ -229,7 +229,9 @@ pub(super) fn submit_rotation(device: &Device, signatures: [&[u8]; 3], now: &Now
     };
     room(device)?;
     // What is signed with the present keys must have a lower number.
-    let signed = |e: &&OutboxEntry| !matches!(e.body.kind(), OutboxKind::Slip | OutboxKind::SlipClosure | OutboxKind::PaymentClosure);
+    let signed = |e: &&OutboxEntry| {
+        !matches!(e.body.kind(), OutboxKind::Slip | OutboxKind::SlipClosure | OutboxKind::PaymentClosure)
+    };
     if device.outbox.iter().chain(&device.unproven).filter(signed).any(|e| e.seq > waiting.seq) {
         return Err(WalkpayError::WrongOrder { called: "submit_rotation".into(), due: "rotate_keys".into() });
     }

@@ -250,7 +250,11 @@ async fn requests_that_are_forged_replayed_or_old_are_refused() {
     };
     let rows = [
         ("another query", altered(&|c| c.target = target.replace("after=0", "after=1")), "signature_invalid"),
-        ("another path", altered(&|c| c.target = target.replace("terminal/v1/events", "payer/v1/orders")), "signature_invalid"),
+        (
+            "another path",
+            altered(&|c| c.target = target.replace("terminal/v1/events", "payer/v1/orders")),
+            "signature_invalid",
+        ),
         ("a body", altered(&|c| c.body = b"{}".to_vec()), "signature_invalid"),
         ("no signature", altered(&|c| c.headers.truncate(2)), "unauthenticated"),
         ("another media type", header("content-type", &|_| "text/plain".into()), "unsupported_media_type"),

@@ -12,11 +12,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use walkpay::api::{Terminal, TerminalConfig, memory_vault};
-use walkpay::protocol::crypto::Algorithm;
+use walkpay::basket::PRICING_VERSION;
+use walkpay::catalogue::{Row, TaxGroup, write_row};
+use walkpay::protocol::crypto::{Algorithm, digest};
 use walkpay::protocol::document::{
-    ClockStatement, EnrolmentGrant, EnrolmentProof, EventBody, EventDocument, KeyEntry, KeySet, KeyUse, StoreInfo,
+    CatalogueManifest, ClockStatement, EnrolmentGrant, EnrolmentProof, EventBody, EventDocument, KeyEntry, KeySet,
+    KeyUse, StoreInfo,
 };
 use walkpay::protocol::enrolment_code::EnrolmentCode;
 use walkpay::protocol::jws::peek;
@@ -37,6 +41,12 @@ struct Lie {
     /// The device that enrolled, and the log that it is shown: entries that are signed with one of these.
     device: Mutex<Option<DeviceId>>,
     log: Mutex<(EventBody, TestKey)>,
+    /// The key set in force, where it is newer than the one that the device enrolled with.
+    newer: Option<KeySet>,
+    key_sets_asked: AtomicU32,
+    /// Enrolments that were begun, and whether the first of them is ever answered.
+    begun: watch::Sender<u32>,
+    answers_the_first: bool,
 }
 
 fn keys() -> KeySet {
@@ -57,10 +67,22 @@ fn honest() -> Lie {
         codes_seen: AtomicU32::new(0),
         device: Mutex::new(None),
         log: Mutex::new((EventBody::DeviceConfirmed {}, samples::results_key())),
+        newer: None,
+        key_sets_asked: AtomicU32::new(0),
+        begun: watch::Sender::new(0),
+        answers_the_first: true,
     }
 }
 
 async fn begin(State(lie): State<Arc<Lie>>) -> Json<Value> {
+    let mut count = 0;
+    lie.begun.send_modify(|begun| {
+        *begun += 1;
+        count = *begun;
+    });
+    if count == 1 && !lie.answers_the_first {
+        std::future::pending::<()>().await;
+    }
     Json(json!({
         "merchant_id": lie.keys.merchant_id,
         "nonce": "AAAAAAAAAAAAAAAAAAAAAA",
@@ -97,7 +119,8 @@ async fn enrol(State(lie): State<Arc<Lie>>, Path(device): Path<String>, Json(bod
 }
 
 async fn key_set(State(lie): State<Arc<Lie>>) -> Json<Value> {
-    Json(json!({ "key_set": lie.root.jws(&lie.keys) }))
+    lie.key_sets_asked.fetch_add(1, Ordering::SeqCst);
+    Json(json!({ "key_set": lie.root.jws(lie.newer.as_ref().unwrap_or(&lie.keys)) }))
 }
 
 /// The log has one entry; its page is honest but for that. Whoever waits for more is answered late.
@@ -128,6 +151,38 @@ async fn events(
     Json(json!({ "events": [signer.jws(&event)], "clock": samples::results_key().jws(&clock) }))
 }
 
+/// A catalogue of one tax group, signed by a key that only the newer set has.
+fn catalogue() -> (CatalogueManifest, Vec<u8>) {
+    let mut data = Vec::new();
+    let group = TaxGroup { id: "A".into(), name: "Reduced".into(), rate: 7.into() };
+    write_row(&Row::TaxGroup(group), &mut data).unwrap();
+    let manifest = CatalogueManifest {
+        merchant_id: samples::merchant(),
+        store_id: StoreId::parse("berlin-1").unwrap(),
+        base: None,
+        revision: 1,
+        sha256: digest(&data),
+        length: data.len() as u64,
+        rows: 1,
+        pricing_version: PRICING_VERSION,
+        issued_at: now(),
+        usable_until: now().plus(Duration::from_secs(3600)),
+    };
+    (manifest, data)
+}
+
+fn newer_key() -> TestKey {
+    TestKey::ed25519(0x43)
+}
+
+async fn manifest() -> Json<Value> {
+    Json(json!({ "manifest": newer_key().jws(&catalogue().0) }))
+}
+
+async fn catalogue_data() -> Vec<u8> {
+    catalogue().1
+}
+
 /// The address of this merchant.
 async fn serve(lie: Arc<Lie>) -> (String, JoinHandle<std::io::Result<()>>) {
     let router = Router::new()
@@ -135,6 +190,8 @@ async fn serve(lie: Arc<Lie>) -> (String, JoinHandle<std::io::Result<()>>) {
         .route("/terminal/v1/enrolments/{device}", put(enrol))
         .route("/terminal/v1/keys", get(key_set))
         .route("/terminal/v1/events", get(events))
+        .route("/terminal/v1/stores/{store}/catalogue", get(manifest))
+        .route("/terminal/v1/stores/{store}/catalogue/1", get(catalogue_data))
         .with_state(lie);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -245,4 +302,59 @@ async fn results_by_a_wrong_retired_or_not_yet_valid_key_have_no_effect() {
 
 async fn told(terminal: &Terminal, after: u64) -> HostEvent {
     terminal.next_event(after, PATIENCE).await.unwrap().expect("an event in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalogue_by_a_newer_key_is_taken_once_the_key_set_is_fetched() {
+    for known in [true, false] {
+        let mut set = keys();
+        set.seq += 1;
+        let (nbf, exp) = (now().minus(Duration::from_secs(60)), now().plus(Duration::from_secs(3600)));
+        if known {
+            set.keys.push(KeyEntry { key: newer_key().public().clone(), usage: KeyUse::Catalogue, nbf, exp });
+        }
+        let lie = Arc::new(Lie { newer: Some(set), ..honest() });
+        let (url, server) = serve(lie.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = TerminalConfig::new(folder.path().to_str().unwrap());
+        let terminal = Terminal::open(config, memory_vault().unwrap()).await.unwrap();
+        terminal.enrol(code(&url), None, None).await.unwrap();
+        terminal.sign_in(UserName::parse("ada").unwrap()).await.unwrap();
+        let synced = terminal.sync_catalogue(StoreId::parse("berlin-1").unwrap()).await;
+        match known {
+            true => assert_eq!(synced.unwrap().rows, 1),
+            false => assert_eq!(synced.unwrap_err().code(), "untrusted.kid"),
+        }
+        assert_eq!(lie.key_sets_asked.load(Ordering::SeqCst), 1, "once");
+        terminal.shutdown().await.unwrap();
+        server.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_enrolment_does_not_hold_up_the_next_one() {
+    let lie = Arc::new(Lie { answers_the_first: false, ..honest() });
+    let (url, server) = serve(lie.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = TerminalConfig::new(folder.path().to_str().unwrap());
+    let terminal = Terminal::open(config, memory_vault().unwrap()).await.unwrap();
+    let other = code(&url).replace("0123456789ABCDEF", "FEDCBA9876543210");
+    let first = tokio::spawn({
+        let terminal = terminal.clone();
+        async move { terminal.enrol(other, None, None).await }
+    });
+    let mut begun = lie.begun.subscribe();
+    begun.wait_for(|begun| *begun == 1).await.unwrap();
+    terminal.abandon_enrolment().await.unwrap();
+    let second = tokio::spawn({
+        let (terminal, code) = (terminal.clone(), code(&url));
+        async move { terminal.enrol(code, None, None).await }
+    });
+    // Much sooner than the first request is given up.
+    let asked = tokio::time::timeout(Duration::from_secs(15), begun.wait_for(|begun| *begun == 2)).await;
+    assert!(asked.is_ok(), "the second enrolment waits for the answer to the first");
+    second.await.unwrap().unwrap();
+    assert_eq!(first.await.unwrap().unwrap_err().code(), "wrong_order");
+    terminal.shutdown().await.unwrap();
+    server.abort();
 }

@@ -189,10 +189,9 @@ fn a_refused_rotation_leaves_the_old_keys() {
 fn a_folder_has_one_merchant() {
     let mut world = World::enrolled();
     let root = key(ROOT).1.key_id();
-    for text in [
-        code_text().replace(":demo:", ":other:"),
-        code_text().replace(root.as_str(), key(99).1.key_id().as_str()),
-    ] {
+    for text in
+        [code_text().replace(":demo:", ":other:"), code_text().replace(root.as_str(), key(99).1.key_id().as_str())]
+    {
         let error = world.command(Command::BeginEnrolment { text: &text, label: "A phone" }).unwrap_err();
         assert!(matches!(&error, WalkpayError::InvalidInput { field, .. } if field == "code"), "{error}");
         assert!(error.explain().contains("one merchant"), "{}", error.explain());

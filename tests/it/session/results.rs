@@ -350,9 +350,13 @@ fn an_acceptance_by_a_key_that_is_still_to_come_is_not_lost() {
         world.pass_time(6 * 60_000);
     }
     assert!(asked > 1, "asked for once, and now and again");
-    assert_eq!((world.device().cursor, world.told(), distrusted(&world).as_str()), (0, vec!["1 distrusted".into()], "kid"));
+    assert_eq!(
+        (world.device().cursor, world.told(), distrusted(&world).as_str()),
+        (0, vec!["1 distrusted".into()], "kid")
+    );
     let day = 86_400;
-    let all = [(RESULTS, KeyUse::Results, -day, day), (PASS, KeyUse::Pass, -day, day), (50, KeyUse::Results, -day, day)];
+    let all =
+        [(RESULTS, KeyUse::Results, -day, day), (PASS, KeyUse::Pass, -day, day), (50, KeyUse::Results, -day, day)];
     while !world.due().iter().any(|d| d.id == keys) {
         world.poll();
         world.pass_time(6 * 60_000);
