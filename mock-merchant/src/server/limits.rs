@@ -49,6 +49,8 @@ pub struct Limits {
     pub exports: usize,
     /// Time that one may take, its reader's included: as long holds it a snapshot, which keeps the write-ahead log from being emptied.
     pub export_time: Duration,
+    /// Time that a call to a service system's callback address may take altogether; below the lease of a delivery.
+    pub callback_time: Duration,
     /// Time that open requests get to end when the server stops.
     pub drain: Duration,
 }
@@ -76,6 +78,7 @@ impl Default for Limits {
             question_time: Duration::from_secs(20),
             exports: 4,
             export_time: Duration::from_secs(300),
+            callback_time: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
     }

@@ -166,7 +166,7 @@ impl Prepared {
             timeout: BANK_TIMEOUT,
             extra_roots: Vec::new(),
         })?;
-        let callbacks = Callbacks::new()?;
+        let callbacks = Callbacks::new(config.limits.callback_time)?;
         let channels = match &faults {
             Some(faults) => channels::simulated(&folder, faults)?,
             None => Channels::default(),
