@@ -1,9 +1,10 @@
 //! What carries a session out: one thread per terminal that owns journal and state, and one pool for everything that
 //! waits.
 //!
-//! A command is two hops: to the thread, where it is decided, journalled, folded and answered, and back. What is due goes to the
-//! pool; its answer comes back as another message. Dropping a future never undoes or repeats a step: the thread has the
-//! command already.
+//! A command is two hops: to the thread, where it is decided, journalled, folded and answered, and back. Either side looks out for
+//! the other for a quarter of a millisecond before it sleeps, since waking up takes longer than most commands; whoever polls a call's
+//! future is held up no longer than that, however slow the disk is. What is due goes to the pool; its answer comes back as another
+//! message. Dropping a future never undoes or repeats a step: the thread has the command already.
 
 mod ask;
 mod enrol;
@@ -16,7 +17,7 @@ mod thread;
 mod transmit;
 mod worker;
 
-pub(crate) use ask::{order, orders, refresh_slip, totals};
+pub(crate) use ask::{balance, order, orders, refresh_slip, totals};
 pub(crate) use enrol::enrol;
 pub(crate) use pass::{PassToShow, show_pass};
 pub(crate) use sign::{attach, rotate, two_steps};

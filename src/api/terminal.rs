@@ -12,11 +12,11 @@ use crate::catalogue::Article;
 use crate::error::WalkpayError;
 use crate::id::*;
 use crate::protocol::enrolment_code::check_url;
-use crate::protocol::order::SlipRequest;
+use crate::protocol::order::{Balance, SlipRequest};
 use crate::protocol::query::Totals;
 use crate::protocol::question::{OrderFilter, TotalsFilter};
 use crate::runtime::{
-    Handle, Setup, Worker, attach, enrol, on_pool, open, order, orders, rotate, sync_catalogue, totals,
+    Handle, Setup, Worker, attach, balance, enrol, on_pool, open, order, orders, rotate, sync_catalogue, totals,
 };
 use crate::session::{
     Command, DeviceStatus, ForwardPolicy, HostEvent, OrderDetail, OrderList, Reply, SlipState, TripState,
@@ -188,9 +188,12 @@ impl Terminal {
     /// # Errors
     /// [`WalkpayError::NotSignedIn`], [`WalkpayError::Unknown`] for the store, [`WalkpayError::Limit`] with too many open visits.
     pub async fn start_trip(&self, store_id: StoreId, policy: ForwardPolicy) -> Result<Arc<Trip>, WalkpayError> {
-        let start = move |w: &mut Worker| match w.command(Command::StartTrip { store_id: &store_id, policy })? {
-            Reply::Trip(id) => Ok(id),
-            _ => Err(WalkpayError::Internal { detail: "a trip without identifier".into() }),
+        let start = move |w: &mut Worker| {
+            w.shelves().open_ahead(&store_id);
+            match w.command(Command::StartTrip { store_id: &store_id, policy })? {
+                Reply::Trip(id) => Ok(id),
+                _ => Err(WalkpayError::Internal { detail: "a trip without identifier".into() }),
+            }
         };
         let id = self.handle.call(start).await?;
         Ok(Arc::new(Trip::new(self.handle.clone(), id)))
@@ -247,6 +250,15 @@ impl Terminal {
     pub async fn totals(&self, filter: TotalsFilter) -> Result<Totals, WalkpayError> {
         let handle = self.handle.clone();
         on_pool(async move { totals(&handle, filter).await }).await
+    }
+
+    /// What the user who is signed in has of stored value at the merchant, and how much of it is free. The merchant is asked each time.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Network`], [`WalkpayError::Refused`], [`WalkpayError::Untrusted`], [`WalkpayError::NotSignedIn`].
+    pub async fn balance(&self) -> Result<Balance, WalkpayError> {
+        let handle = self.handle.clone();
+        on_pool(async move { balance(&handle).await }).await
     }
 
     /// B22: asks for a slip of orders of one currency and one payee. It is asked for until the merchant has answered, also after a

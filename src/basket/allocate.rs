@@ -37,7 +37,10 @@ pub(super) fn allocate(total: i64, weights: &[i64], shares: &mut Vec<i64>) {
     }
     let missing = usize::try_from(total - given).unwrap_or(0);
     if missing > 0 {
-        remainders.sort_unstable();
+        // Who gets one is all that counts, not in which order.
+        if missing < remainders.len() {
+            remainders.select_nth_unstable(missing);
+        }
         for (_, at) in remainders.iter().take(missing) {
             if let Some(share) = shares.get_mut(*at) {
                 *share += 1;

@@ -165,18 +165,20 @@ fn picked(meaning: &Meaning, said: Option<Quantity>, article: &Article) -> Resul
 
 /// Checks a quantity against the limits of a line.
 pub(super) fn check_range(quantity: Quantity, line: Option<LineId>) -> Result<(), WalkpayError> {
-    let (fits, expected) = match quantity {
-        Quantity::Pieces { count } => ((1..=MAX_PIECES).contains(&count), format!("1 to {MAX_PIECES} pieces")),
-        Quantity::Grams { grams } => ((1..=MAX_GRAMS).contains(&grams), format!("1 to {MAX_GRAMS} g")),
-        Quantity::Price { minor } => {
-            ((1..=MAX_PRICE_MINOR).contains(&minor), format!("a price of 1 to {MAX_PRICE_MINOR} minor units"))
-        }
+    let fits = match quantity {
+        Quantity::Pieces { count } => (1..=MAX_PIECES).contains(&count),
+        Quantity::Grams { grams } => (1..=MAX_GRAMS).contains(&grams),
+        Quantity::Price { minor } => (1..=MAX_PRICE_MINOR).contains(&minor),
     };
     if fits {
-        Ok(())
-    } else {
-        Err(refuse("quantity", line, format!("a line takes {expected}; remove it to take none")))
+        return Ok(());
     }
+    let expected = match quantity {
+        Quantity::Pieces { .. } => format!("1 to {MAX_PIECES} pieces"),
+        Quantity::Grams { .. } => format!("1 to {MAX_GRAMS} g"),
+        Quantity::Price { .. } => format!("a price of 1 to {MAX_PRICE_MINOR} minor units"),
+    };
+    Err(refuse("quantity", line, format!("a line takes {expected}; remove it to take none")))
 }
 
 fn refuse(rule: &str, line: Option<LineId>, detail: impl Into<String>) -> WalkpayError {

@@ -1,5 +1,6 @@
 //! What was picked.
 
+use super::event::BasketEvent;
 use crate::barcode::Gtin;
 use crate::catalogue::{Article, Articles};
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,12 @@ pub struct Line {
     pub article: Article,
 }
 
+impl Line {
+    fn pick(&self) -> Pick {
+        Pick { line: self.id, gtin: self.article.gtin, quantity: self.quantity, parent: self.parent }
+    }
+}
+
 /// What pricing needs of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pick {
@@ -132,8 +139,29 @@ impl Basket {
 
     /// What pricing needs of its lines.
     pub fn picks(&self) -> Vec<Pick> {
-        let pick = |l: &Line| Pick { line: l.id, gtin: l.article.gtin, quantity: l.quantity, parent: l.parent };
-        self.lines.iter().map(pick).collect()
+        // One more line is likely to come.
+        let mut picks = Vec::with_capacity(self.lines.len() + 2);
+        picks.extend(self.lines.iter().map(Line::pick));
+        picks
+    }
+
+    /// What pricing will need of its lines once `changes` are folded; no article is copied for it.
+    pub fn picks_after(&self, changes: &[BasketEvent]) -> Vec<Pick> {
+        let mut picks = self.picks();
+        for change in changes {
+            match change {
+                BasketEvent::LineAdded { line } => {
+                    let at = picks.partition_point(|p| p.line < line.id);
+                    picks.insert(at, line.pick());
+                }
+                BasketEvent::QuantitySet { line, quantity } => {
+                    picks.iter_mut().filter(|p| p.line == *line).for_each(|p| p.quantity = *quantity);
+                }
+                BasketEvent::LineRemoved { line } => picks.retain(|p| p.line != *line),
+                BasketEvent::CouponApplied { .. } => {}
+            }
+        }
+        picks
     }
 
     pub(super) fn children(&self, parent: LineId) -> impl Iterator<Item = &Line> {
@@ -145,5 +173,28 @@ impl Basket {
 impl Articles for Basket {
     fn article(&self, gtin: Gtin) -> Option<&Article> {
         self.lines.iter().map(|l| &l.article).find(|a| a.gtin == gtin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+
+    #[test]
+    fn picks_after_changes_are_those_of_the_changed_basket() {
+        let before = basket(&[(scan(COLA), None), (scan(TEA), pieces(2)), (scan(APPLES), grams(740))]);
+        let all = articles();
+        for events in [
+            before.decide_scan(&scan(WINE), None, &all).unwrap(),
+            before.decide_scan(&scan(COLA), pieces(4), &all).unwrap(),
+            before.decide_set_quantity(LineId(3), Quantity::Pieces { count: 7 }).unwrap(),
+            before.decide_remove(LineId(1)).unwrap(),
+            Vec::new(),
+        ] {
+            let mut after = before.clone();
+            events.iter().for_each(|event| after.apply(event));
+            assert_eq!(before.picks_after(&events), after.picks(), "{events:?}");
+        }
     }
 }

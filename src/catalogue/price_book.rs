@@ -60,7 +60,8 @@ pub struct PriceBook {
     rates: Vec<i64>,
     promotions: Vec<Promotion>,
     percents: Vec<i64>,
-    by_gtin: HashMap<Gtin, Vec<u32>>,
+    /// Which promotions articles have: sorted, without repeats.
+    by_gtin: Vec<(Gtin, u32)>,
     templates: Vec<BarcodeTemplate>,
 }
 
@@ -93,15 +94,12 @@ impl PriceBook {
                 PromotionKind::NForPrice { .. } => 0,
             })
             .collect();
-        let mut by_gtin: HashMap<Gtin, Vec<u32>> = HashMap::new();
+        let mut by_gtin = Vec::with_capacity(promotions.iter().map(|p| p.gtins.len()).sum());
         for (index, promotion) in (0u32..).zip(&promotions) {
-            for gtin in &promotion.gtins {
-                let list = by_gtin.entry(*gtin).or_default();
-                if list.last() != Some(&index) {
-                    list.push(index);
-                }
-            }
+            by_gtin.extend(promotion.gtins.iter().map(|gtin| (*gtin, index)));
         }
+        by_gtin.sort_unstable();
+        by_gtin.dedup();
         Ok(Self { header, tax_groups, rates, promotions, percents, by_gtin, templates })
     }
 
@@ -138,7 +136,9 @@ impl PriceBook {
 
     /// The promotions of an article: position, promotion, and its percentage in millionths if it is one.
     pub(crate) fn promotions_of(&self, gtin: Gtin) -> impl Iterator<Item = (u32, &Promotion, i64)> {
-        self.by_gtin.get(&gtin).into_iter().flatten().filter_map(|index| {
+        let first = self.by_gtin.partition_point(|(of, _)| *of < gtin);
+        let own = self.by_gtin.iter().skip(first).take_while(move |(of, _)| *of == gtin);
+        own.filter_map(|(_, index)| {
             let at = *index as usize;
             Some((*index, self.promotions.get(at)?, *self.percents.get(at)?))
         })

@@ -296,6 +296,27 @@ pub struct PaymentView {
     pub deadline: Timestamp,
 }
 
+/// `GET /payer/v1/balance`: what the payer has at the merchant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, uniffi::Record)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Balance {
+    /// Stored value; absent where the payer has no account for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_value: Option<StoredValue>,
+    /// When this was so, by merchant time.
+    pub at: Timestamp,
+}
+
+/// A stored-value account (A22).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, uniffi::Record)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StoredValue {
+    /// What is on it.
+    pub balance: Money,
+    /// What of that is free: the rest is reserved for purchases and payments under way.
+    pub available: Money,
+}
+
 /// `PUT /payer/v1/slips/{slip_number}/payments/{payment_id}`: request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

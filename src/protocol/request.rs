@@ -119,6 +119,8 @@ pub enum TerminalRequest {
         /// The payment.
         payment_id: PaymentId,
     },
+    /// Asks for the payer's stored value.
+    Balance,
     /// B31, B32: asks for sums of the payer's own payments.
     Totals {
         /// Of which, and by what.
@@ -189,6 +191,7 @@ impl TerminalRequest {
             Self::ClosePayment { slip_number, payment_id } => {
                 put(format!("{payer}/slips/{slip_number}/payments/{payment_id}/closure"), Vec::new())
             }
+            Self::Balance => get(format!("{payer}/balance"), String::new()),
             Self::Totals { filter } => get("/query/v1/totals".to_owned(), filter.to_query()),
         }
     }
@@ -246,6 +249,7 @@ mod tests {
                 TerminalRequest::ClosePayment { slip_number, payment_id },
                 format!("PUT /payer/v1/slips/000000000000000007/payments/{id}/closure? "),
             ),
+            (TerminalRequest::Balance, "GET /payer/v1/balance? ".into()),
             (TerminalRequest::CloseSlip { slip_number }, "PUT /payer/v1/slips/000000000000000007/closure? ".into()),
             (
                 TerminalRequest::Order { service_number: ServiceNumber::new(1).unwrap() },

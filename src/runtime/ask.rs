@@ -8,7 +8,7 @@ use crate::adapter::keys::KnownSigner;
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, MerchantId, ServiceNumber, SlipId};
 use crate::protocol::jws::json_problem;
-use crate::protocol::order::{OrderPage, OrderView, SlipView};
+use crate::protocol::order::{Balance, OrderPage, OrderView, SlipView, StoredValue};
 use crate::protocol::problem::{ProblemCode, read_problem};
 use crate::protocol::query::{Totals, TotalsGroup};
 use crate::protocol::question::{MAX_TOTALS_PER_PAGE, OrderFilter, TotalsFilter};
@@ -191,6 +191,24 @@ pub(crate) async fn totals(handle: &Handle, filter: TotalsFilter) -> Result<Tota
     }
     handle.call(move |w| same_user(w, asker.device)).await?;
     Ok(totals)
+}
+
+/// What the payer has of stored value.
+///
+/// # Errors
+/// [`WalkpayError::Network`], [`WalkpayError::Refused`], [`WalkpayError::Untrusted`], [`WalkpayError::NotSignedIn`].
+pub(crate) async fn balance(handle: &Handle) -> Result<Balance, WalkpayError> {
+    let asker = handle.call(Asker::new).await?;
+    let balance: Balance = asker.ask("balance", &TerminalRequest::Balance).await?;
+    let sound = |s: &StoredValue| {
+        s.available.currency == s.balance.currency && (0..=s.balance.minor.max(0)).contains(&s.available.minor)
+    };
+    if !balance.stored_value.iter().all(sound) {
+        let expected = "of the balance not more is available than there is, in its currency";
+        return Err(WalkpayError::untrusted("balance", "form", expected));
+    }
+    handle.call(move |w| same_user(w, asker.device)).await?;
+    Ok(balance)
 }
 
 /// Whoever signed in meanwhile must not be shown what was asked for somebody else.

@@ -1,5 +1,6 @@
 //! The catalogues that are open, and the articles that were looked up in them.
 
+use super::pool;
 use crate::adapter::catalogue_store::{CatalogueMeta, CatalogueReader};
 use crate::adapter::sqlite::Durability;
 use crate::barcode::Gtin;
@@ -10,6 +11,7 @@ use crate::id::StoreId;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 /// The most articles that are kept in memory per store: more than any basket has.
 const MAX_KEPT: usize = 4_000;
@@ -19,6 +21,8 @@ pub(crate) struct Shelves {
     folder: PathBuf,
     durability: Durability,
     open: HashMap<StoreId, Shelf>,
+    /// Those that are being opened beside everything else.
+    opening: HashMap<StoreId, Receiver<Result<Option<CatalogueReader>, WalkpayError>>>,
 }
 
 /// One store's catalogue.
@@ -29,7 +33,19 @@ pub(crate) struct Shelf {
 
 impl Shelves {
     pub(crate) fn new(folder: PathBuf, durability: Durability) -> Self {
-        Self { folder, durability, open: HashMap::new() }
+        Self { folder, durability, open: HashMap::new(), opening: HashMap::new() }
+    }
+
+    /// Begins to open the catalogue of `store`, which will soon be asked for.
+    pub(crate) fn open_ahead(&mut self, store: &StoreId) {
+        if self.open.contains_key(store) || self.opening.contains_key(store) {
+            return;
+        }
+        let Ok(pool) = pool() else { return };
+        let (done, opened) = channel();
+        let (folder, name, durability) = (self.folder.clone(), store.clone(), self.durability);
+        pool.spawn_blocking(move || drop(done.send(CatalogueReader::open(&folder, &name, durability))));
+        self.opening.insert(store.clone(), opened);
     }
 
     /// The catalogue of `store`, if there ever was one.
@@ -37,10 +53,12 @@ impl Shelves {
     /// # Errors
     /// [`WalkpayError::Storage`].
     pub(crate) fn find(&mut self, store: &StoreId) -> Result<Option<&mut Shelf>, WalkpayError> {
-        if !self.open.contains_key(store)
-            && let Some(reader) = CatalogueReader::open(&self.folder, store, self.durability)?
-        {
-            self.open.insert(store.clone(), Shelf { reader, kept: HashMap::new() });
+        if !self.open.contains_key(store) {
+            let ahead = self.opening.remove(store).and_then(|opening| opening.recv().ok());
+            let opened = ahead.unwrap_or_else(|| CatalogueReader::open(&self.folder, store, self.durability));
+            if let Some(reader) = opened? {
+                self.open.insert(store.clone(), Shelf { reader, kept: HashMap::new() });
+            }
         }
         Ok(self.open.get_mut(store))
     }
@@ -59,12 +77,21 @@ impl Shelves {
     /// # Errors
     /// [`WalkpayError::Storage`].
     pub(crate) fn advance(&mut self, store: &StoreId) -> Result<(), WalkpayError> {
+        // What was opened ahead may be from before the import, or nothing.
+        self.opening.remove(store);
         if let Some(shelf) = self.open.get_mut(store) {
             shelf.kept.clear();
             // Articles of one revision and prices of another must not meet: it is opened anew when it is next asked for.
             shelf.reader.advance().inspect_err(|_| drop(self.open.remove(store)))?;
         }
         Ok(())
+    }
+}
+
+/// A folder is free only when nothing in it is being opened.
+impl Drop for Shelves {
+    fn drop(&mut self) {
+        self.opening.drain().for_each(|(_, opening)| drop(opening.recv()));
     }
 }
 
@@ -88,9 +115,9 @@ impl Shelf {
     }
 
     /// Has all articles of a basket at hand.
-    pub(crate) fn fetch_all(&mut self, basket: &Basket) -> Result<(), WalkpayError> {
-        self.make_room(2 * basket.lines().len());
-        basket.lines().iter().try_for_each(|line| self.look_up(line.article.gtin))
+    pub(crate) fn fetch_all(&mut self, articles: impl ExactSizeIterator<Item = Gtin>) -> Result<(), WalkpayError> {
+        self.make_room(2 * articles.len());
+        articles.into_iter().try_for_each(|gtin| self.look_up(gtin))
     }
 
     /// The articles that are at hand.

@@ -1,7 +1,7 @@
 //! The thread of a terminal, and the handle by which others talk to it.
 
+use super::pool;
 use super::worker::Worker;
-use super::{blocking, pool};
 use crate::adapter::clock;
 use crate::adapter::http::{HttpClient, HttpConfig};
 use crate::adapter::journal::Journal;
@@ -9,21 +9,32 @@ use crate::adapter::keys::{KeyRing, KeyVault, find_wrapping_key};
 use crate::adapter::sqlite::Durability;
 use crate::error::WalkpayError;
 use crate::session::{HttpAnswer, JournalEvent, Session};
+use std::hint::spin_loop;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 /// The longest that anybody waits in one call.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// The most calls that wait at once.
 const MAX_WAITERS: usize = 1_000;
+/// How long an answer is looked out for where the call was made before its future rests. A commit that takes longer than this is never
+/// waited for by whoever polls: that may be the thread of a user interface.
+const ON_THE_SPOT: Duration = Duration::from_micros(250);
+/// How long the terminal's thread looks out for the next message before it turns to what is due, and sleeps.
+const LINGER: Duration = Duration::from_micros(250);
+/// However many messages come, what is due is turned to this often.
+const MAX_BUSY: Duration = Duration::from_millis(5);
 
 pub(super) enum Message {
     Call(Box<dyn FnOnce(&mut Worker) + Send>),
     Answer { answer: HttpAnswer, flight: u64 },
     Stop(oneshot::Sender<()>),
+    /// Nobody holds the terminal any more.
+    Over,
 }
 
 /// Where a terminal lives and whom it trusts.
@@ -44,23 +55,30 @@ pub(crate) struct Handle {
     making_keys: Arc<Mutex<()>>,
 }
 
-/// Opens the folder and starts the thread.
+/// Starts the thread, which opens the folder.
 ///
 /// # Errors
 /// [`WalkpayError::Storage`], [`WalkpayError::Key`] when the vault fails, [`WalkpayError::InvalidInput`] for the configuration.
 pub(crate) async fn open(setup: Setup) -> Result<Handle, WalkpayError> {
-    blocking(move || {
-        let vault = setup.vault.clone();
-        let (sender, inbox) = channel();
-        let sender = Arc::new(sender);
-        let worker = load(setup, Arc::downgrade(&sender))?;
-        std::thread::Builder::new()
-            .name("walkpay-terminal".into())
-            .spawn(move || run(worker, &inbox))
-            .map_err(|e| WalkpayError::Internal { detail: format!("no thread for the terminal: {e}") })?;
-        Ok(Handle { sender, vault, making_keys: Arc::default() })
-    })
-    .await
+    let vault = setup.vault.clone();
+    let (sender, inbox) = channel();
+    let sender = Arc::new(sender);
+    let back = Arc::downgrade(&sender);
+    let (reply, opened) = oneshot::channel();
+    let live = move || match load(setup, back) {
+        Ok(worker) => {
+            // Whoever asked may have gone away: then there is no sender any more, and the thread ends.
+            let _ = reply.send(Ok(()));
+            run(worker, &inbox);
+        }
+        Err(error) => drop(reply.send(Err(error))),
+    };
+    std::thread::Builder::new()
+        .name("walkpay-terminal".into())
+        .spawn(live)
+        .map_err(|e| WalkpayError::Internal { detail: format!("no thread for the terminal: {e}") })?;
+    opened.await.map_err(|_| WalkpayError::Internal { detail: "opening broke off".into() })??;
+    Ok(Handle { sender, vault, making_keys: Arc::default() })
 }
 
 fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayError> {
@@ -80,23 +98,51 @@ fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayErro
 }
 
 fn run(mut worker: Worker, inbox: &Receiver<Message>) {
-    worker.tidy();
+    let mut settled = Instant::now();
     loop {
-        worker.settle();
-        let message = match worker.wakes_in() {
-            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(wait) => inbox.recv_timeout(wait),
-        };
-        match message {
-            Ok(Message::Call(call)) => call(&mut worker),
-            Ok(Message::Answer { answer, flight }) => worker.on_answer(answer, flight),
-            Ok(Message::Stop(done)) => {
-                drop(worker);
+        // Who has called is answered before anything is sent: the next call often follows at once.
+        let mut next = if settled.elapsed() < MAX_BUSY { look_out(LINGER, || inbox.try_recv().ok()) } else { None };
+        if next.is_none() {
+            worker.settle();
+            settled = Instant::now();
+            next = match worker.wakes_in() {
+                None => Some(inbox.recv().unwrap_or(Message::Over)),
+                Some(wait) => match inbox.recv_timeout(wait) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => Some(Message::Over),
+                },
+            };
+        }
+        match next {
+            Some(Message::Call(call)) => call(&mut worker),
+            Some(Message::Answer { answer, flight }) => worker.on_answer(answer, flight),
+            Some(Message::Stop(done)) => {
+                worker.close();
                 let _ = done.send(());
                 return;
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Some(Message::Over) => return,
+            None => continue,
+        }
+        worker.ask_waiters();
+    }
+}
+
+/// Looks again and again for a short while: cheaper than being woken up for what comes soon. With one processor there is nobody who
+/// could bring it meanwhile.
+fn look_out<T>(at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    static ALONE: LazyLock<bool> = LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1));
+    let start = Instant::now();
+    loop {
+        for _ in 0..16 {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            spin_loop();
+        }
+        if *ALONE || start.elapsed() >= at_most {
+            return None;
         }
     }
 }
@@ -110,10 +156,18 @@ impl Handle {
         &self,
         work: impl FnOnce(&mut Worker) -> Result<T, WalkpayError> + Send + 'static,
     ) -> Result<T, WalkpayError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let call = Box::new(move |worker: &mut Worker| drop(reply.send(work(worker))));
         self.sender.send(Message::Call(call)).map_err(|_| WalkpayError::ShutDown)?;
-        answer.await.map_err(|_| WalkpayError::ShutDown)?
+        let soon = || match answer.try_recv() {
+            Ok(answer) => Some(Ok(answer)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(WalkpayError::ShutDown)),
+        };
+        match look_out(ON_THE_SPOT, soon) {
+            Some(answer) => answer?,
+            None => answer.await.map_err(|_| WalkpayError::ShutDown)?,
+        }
     }
 
     /// Waits until `look` finds something, at most for `timeout` (and at most an hour); `look` is asked after every change.

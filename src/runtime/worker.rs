@@ -13,7 +13,7 @@ use crate::adapter::keys::{KeyRing, KnownSigner};
 use crate::adapter::random::random;
 use crate::adapter::sqlite::Durability;
 use crate::barcode::{Meaning, ScanInput, read};
-use crate::basket::{Basket, LineId, PricedBasket, Quantity, price};
+use crate::basket::{BasketEvent, LineId, PricedBasket, Quantity, price};
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId, StoreId, TripId};
 use crate::session::{
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 const REST: Duration = Duration::from_secs(5);
 /// However long nothing is due, the wall clock is looked at this often: it may have been turned.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// How long after the start what is over is forgotten: not before the first calls are answered.
+const UNTIDY: Duration = Duration::from_secs(1);
 
 /// State, journal, keys, catalogues and what is on the wire.
 pub(crate) struct Worker {
@@ -55,6 +57,8 @@ pub(crate) struct Worker {
     stale: bool,
     /// When something becomes due by itself.
     due_at: Option<Instant>,
+    /// When to forget what is over, if that was not done since the start.
+    tidy_at: Option<Instant>,
     back: Back,
 }
 
@@ -90,6 +94,7 @@ impl Worker {
             last_flight: 0,
             stale: true,
             due_at: None,
+            tidy_at: Some(Instant::now() + UNTIDY),
             back: Back(back),
         }
     }
@@ -195,13 +200,27 @@ impl Worker {
 
     /// What the basket costs once a decision is committed: what has no price must not get in.
     fn price_after(&mut self, trip_id: TripId, decision: &Decision, now: &Now) -> Result<PricedBasket, WalkpayError> {
-        let mut basket = self.session.current()?.trip(trip_id)?.basket.clone();
-        for event in &decision.events {
-            if let Fact::Basket { events, .. } = &event.fact {
-                events.iter().for_each(|event| basket.apply(event));
-            }
-        }
-        self.price(trip_id, &basket, now)
+        let changes = decision.events.iter().find_map(|event| match &event.fact {
+            Fact::Basket { events, .. } => Some(events.as_slice()),
+            _ => None,
+        });
+        self.price_with(trip_id, changes.unwrap_or_default(), now)
+    }
+
+    /// What the basket costs with some changes that are not in it yet.
+    fn price_with(
+        &mut self,
+        trip_id: TripId,
+        changes: &[BasketEvent],
+        now: &Now,
+    ) -> Result<PricedBasket, WalkpayError> {
+        let device = self.session.current()?;
+        let trip = device.trip(trip_id)?;
+        let shelf = self.shelves.get(&trip.store_id, "basket")?;
+        let picks = trip.basket.picks_after(changes);
+        shelf.fetch_all(picks.iter().map(|pick| pick.gtin))?;
+        let known = Known { catalogue: shelf.articles(), basket: &trip.basket };
+        price(&picks, device.merchant_time(now), shelf.book(), &known)
     }
 
     /// The basket at today's prices.
@@ -210,16 +229,7 @@ impl Worker {
     /// [`WalkpayError::Unknown`], [`WalkpayError::NotSignedIn`], [`WalkpayError::WrongOrder`] before the first sync.
     pub(crate) fn basket(&mut self, trip_id: TripId) -> Result<PricedBasket, WalkpayError> {
         let now = self.now()?;
-        let basket = self.session.current()?.trip(trip_id)?.basket.clone();
-        self.price(trip_id, &basket, &now)
-    }
-
-    fn price(&mut self, trip_id: TripId, basket: &Basket, now: &Now) -> Result<PricedBasket, WalkpayError> {
-        let device = self.session.current()?;
-        let shelf = self.shelves.get(&device.trip(trip_id)?.store_id, "basket")?;
-        shelf.fetch_all(basket)?;
-        let known = Known { catalogue: shelf.articles(), basket };
-        price(&basket.picks(), device.merchant_time(now), shelf.book(), &known)
+        self.price_with(trip_id, &[], &now)
     }
 
     /// A03: freezes what will be signed.
@@ -230,7 +240,7 @@ impl Worker {
         let now = self.now()?;
         let trip = self.session.current()?.trip(trip_id)?;
         let shelf = self.shelves.get(&trip.store_id, "review")?;
-        shelf.fetch_all(&trip.basket)?;
+        shelf.fetch_all(trip.basket.lines().iter().map(|line| line.article.gtin))?;
         let command = Command::Review { trip_id, articles: shelf.articles(), book: shelf.book() };
         let decision = decide(&self.session, Input::Command(command), &now)?;
         match self.commit(decision, &[])? {
@@ -288,13 +298,21 @@ impl Worker {
         self.stale = true;
     }
 
-    /// Sends what is due, and asks those who wait.
+    /// Sends what is due, asks those who wait, and tidies up when nobody has asked for anything.
     pub(super) fn settle(&mut self) {
+        if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
+            self.tidy();
+        }
         if self.stale || self.due_at.is_some_and(|at| at <= Instant::now()) {
             self.stale = false;
             self.send_due();
             self.due_at = self.next_due();
         }
+        self.ask_waiters();
+    }
+
+    /// Asks those who wait whether what they wait for is there.
+    pub(super) fn ask_waiters(&mut self) {
         if !self.waiters.is_empty() {
             let now = Instant::now();
             let mut waiters = std::mem::take(&mut self.waiters);
@@ -306,7 +324,7 @@ impl Worker {
     /// How long to sleep; nothing if only a message can change anything.
     pub(super) fn wakes_in(&self) -> Option<Duration> {
         let waits = self.waiters.iter().map(|w| w.until);
-        let earliest = waits.chain(self.due_at).min()?;
+        let earliest = waits.chain(self.due_at).chain(self.tidy_at).min()?;
         Some(earliest.saturating_duration_since(Instant::now()))
     }
 
@@ -371,6 +389,7 @@ impl Worker {
     /// Forgets what is over: visits that are done and acknowledged, keys that were replaced, a long journal's details. What
     /// fails here is tried again later; nothing depends on it.
     pub(crate) fn tidy(&mut self) {
+        self.tidy_at = None;
         let Ok(now) = self.now() else { return };
         let _ = self.commit(prune(&self.session, &now), &[]);
         self.forget_old_keys();
@@ -378,6 +397,13 @@ impl Worker {
             && self.journal.rewrite(std::slice::from_ref(&snapshot)).is_ok()
         {
             self.session.apply(&snapshot);
+        }
+    }
+
+    /// Ends; what is over is forgotten if nothing has done that since the start.
+    pub(super) fn close(mut self) {
+        if self.tidy_at.is_some() {
+            self.tidy();
         }
     }
 

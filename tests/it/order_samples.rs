@@ -148,3 +148,8 @@ pub fn order_notice() -> OrderNotice {
         issued_at: at(1_100),
     }
 }
+
+pub fn balance() -> Balance {
+    let (balance, available) = (euros(2_000), euros(1_550));
+    Balance { stored_value: Some(StoredValue { balance, available }), at: slip_payment().signed_at }
+}

@@ -222,6 +222,7 @@ fn payer() -> String {
     add("SlipView", json(&orders::slip()));
     add("PaymentPut", json(&PaymentPut { payment: jws("slip payment") }));
     add("PaymentView", json(&orders::launched().payment));
+    add("Balance", json(&orders::balance()));
     out
 }
 

@@ -162,12 +162,21 @@ async fn b23_a_part_is_paid_by_stored_value_and_the_rest_by_the_bank() {
     let mut desk = Desk::open("alice").await;
     let number = desk.order("45.00", CASE).await;
     let slip = desk.slip(vec![number]).await;
+    let before = desk.phone.terminal.balance().await.unwrap().stored_value.unwrap();
+    assert_eq!(before.available, before.balance, "nothing is under way");
     slip.pay(PaymentMethod::Bank, Some(euros("30.00"))).await.unwrap();
     let result = desk.phone.slip_result().await;
     assert_eq!(result.slip_status, SlipStatus::Paid, "{result:?}");
     let mut legs: Vec<_> = result.legs.iter().map(|l| (l.method, l.amount)).collect();
     legs.sort_by_key(|(_, amount)| amount.minor);
     assert_eq!(legs, [(PaymentMethod::Bank, euros("15.00")), (PaymentMethod::StoredValue, euros("30.00"))]);
+    let after = desk.phone.terminal.balance().await.unwrap().stored_value.unwrap();
+    assert_eq!(before.balance.minor - after.balance.minor, 3_000);
+    let bob = desk.shop.phone("bob").await;
+    assert_eq!(bob.terminal.balance().await.unwrap().stored_value, None, "no account for it");
+    desk.phone.terminal.set_network(false).await.unwrap();
+    assert_eq!(desk.phone.terminal.balance().await.unwrap_err().code(), "network");
+    desk.phone.terminal.set_network(true).await.unwrap();
     desk.paid(number).await;
 }
 

@@ -125,6 +125,7 @@ fn terminal_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(payer::close_slip))
         .routes(routes!(payer::put_payment, payer::payment))
         .routes(routes!(payer::close_payment))
+        .routes(routes!(payer::balance))
 }
 
 async fn no_route() -> Refusal {

@@ -122,7 +122,7 @@ pub async fn order(
         (status = 201, description = "Made", body = SlipView,
             links(("slip" = (operation_id = "slip", parameters(("slip_number" = "$response.body#/slip_number")))),
                 ("close" = (operation_id = "close_slip", parameters(("slip_number" = "$response.body#/slip_number")))))),
-        (status = 409, description = "`order_not_payable`, `in_progress`"),
+        (status = 409, description = "`order_not_payable`"),
         (status = 422, description = "`invalid_value`, `currency_mismatch`, `payee_mismatch`, `idempotency_mismatch`")))]
 pub async fn make_slip(
     State(app): State<Arc<App>>,
@@ -194,7 +194,7 @@ pub async fn close_slip(
         (status = 201, description = "Begun; what stored value alone pays has succeeded", body = PaymentView,
             links(("payment" = (operation_id = "payment", parameters(
                 ("slip_number" = "$response.body#/slip_number"), ("payment_id" = "$response.body#/payment_id")))))),
-        (status = 200, description = "Begun before", body = PaymentView),
+        (status = 200, description = "Begun before: the first answer", body = PaymentView),
         (status = 409, description = "`payment_open`, `slip_over`"),
         (status = 422, description = "`document_invalid`, `document_mismatch`, `id_conflict`, `invalid_value`, `method_unavailable`, \
             `no_bank_account`, `insufficient_stored_value`, `amount_limit`")))]
@@ -242,6 +242,16 @@ pub async fn close_payment(
     let command = Command::Payer(PayerCommand::ClosePayment { slip, payment_id });
     match app.execute(device.caller(), command).await? {
         Answer::Payer(PayerAnswer::Payment { view, .. }) => Ok(private(StatusCode::OK, &view)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// What the payer has of stored value, and how much of it is free.
+#[utoipa::path(get, path = "/payer/v1/balance", operation_id = "balance", tag = "payer", security(("device_signature" = [])),
+    responses((status = 200, description = "Now", body = Balance)))]
+pub async fn balance(State(app): State<Arc<App>>, SignedEmpty(device): SignedEmpty) -> Result<Response, Refusal> {
+    match ask(&app, &device, PayerQuery::Balance).await? {
+        PayerAnswer::Balance(balance) => Ok(private(StatusCode::OK, &balance)),
         _ => Err(unexpected()),
     }
 }

@@ -44,7 +44,7 @@ pub async fn order_refunds(
     responses(
         (status = 201, description = "On its way; what is stored value has gone back", body = RefundView,
             links(("refunds" = (operation_id = "order_refunds", parameters(("service_number" = "$response.body#/service_number")))))),
-        (status = 409, description = "`order_not_paid`, `in_progress`"),
+        (status = 409, description = "`order_not_paid`"),
         (status = 422, description = "`invalid_value`, `currency_mismatch`, `refund_exceeds`, `idempotency_mismatch`")))]
 pub async fn refund_order(
     State(app): State<Arc<App>>,
@@ -76,7 +76,7 @@ pub async fn service_refunds(
     responses(
         (status = 201, description = "On its way; what is stored value has gone back", body = RefundView,
             links(("refunds" = (operation_id = "service_refunds", parameters(("service_number" = "$response.body#/service_number")))))),
-        (status = 409, description = "`order_not_paid`, `in_progress`"),
+        (status = 409, description = "`order_not_paid`"),
         (status = 422, description = "`invalid_value`, `currency_mismatch`, `refund_exceeds`, `idempotency_mismatch`")))]
 pub async fn service_refund(
     State(app): State<Arc<App>>,

@@ -129,7 +129,7 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
         }
         Query::Service(query) => service::answer(tx, source(caller)?, query).map(Answer::Service),
         Query::Stores => Ok(Answer::Stores(stores::all(tx)?.into_iter().map(|s| s.info).collect())),
-        Query::Payer(query) => paying::read(tx, caller, &query),
+        Query::Payer(query) => paying::read(tx, ctx, caller, &query),
         Query::Suspense => {
             operator(caller)?;
             Ok(Answer::Suspense(suspense::list(tx)?))

@@ -1,8 +1,8 @@
 //! Requests that create something, once per Idempotency-Key (draft-ietf-httpapi-idempotency-key-header).
 
-use crate::failure::{Failure, OrDefect, refuse};
+use crate::failure::{Failure, refuse};
 use crate::store::Tx;
-use crate::store::idempotency::{self, First, OPEN};
+use crate::store::idempotency::{self, First};
 use walkpay::Timestamp;
 use walkpay::protocol::problem::ProblemCode;
 
@@ -65,57 +65,28 @@ impl Reply {
     }
 }
 
-/// What the first request under a key came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// It is answered.
-    Done(Reply),
-    /// It waits for an outside call; [`complete`] will give the answer. Until then, repeats are told `in_progress`.
-    Open,
-}
-
-/// Does `f` unless the same request was done before; the key is known for [`idempotency::KEPT`] after `now`: then its first answer comes back, with the same status and body.
-/// A refusal by `f` is not kept: what was refused may be sent again under its key.
+/// Does `f` unless the same request was done before; the key is known for [`idempotency::KEPT`] after `now`: then its first answer comes back,
+/// with the same status and body. A refusal by `f` is not kept: what was refused may be sent again under its key. No answer waits for an
+/// outside call: it leaves once the intent is recorded, so that no first request is ever found half done.
 ///
 /// # Errors
-/// [`Failure::Refused`] with `idempotency_mismatch` for another body under the key, `in_progress` while an outside call of the
-/// first request is open; what `f` returned.
+/// [`Failure::Refused`] with `idempotency_mismatch` for another body under the key; what `f` returned.
 pub fn once(
     tx: &Tx<'_>,
     keyed: &Keyed<'_>,
     now: Timestamp,
-    f: impl FnOnce() -> Result<Begun, Failure>,
+    f: impl FnOnce() -> Result<Reply, Failure>,
 ) -> Result<Reply, Failure> {
-    let open = || refuse(ProblemCode::InProgress, "the first request under this key is in work: ask again later");
     if let Some(first) = idempotency::find(tx, keyed.caller, keyed.route, keyed.key.as_str())? {
         if first.body_sha256 != keyed.body_sha256 {
             return Err(refuse(ProblemCode::IdempotencyMismatch, "use a new key for another body"));
         }
-        return match first.status {
-            OPEN => Err(open()),
-            status => Ok(Reply { status, body: first.answer }),
-        };
+        return Ok(Reply { status: first.status, body: first.answer });
     }
-    let begun = f()?;
-    let (status, answer) = match &begun {
-        Begun::Done(reply) => (reply.status, reply.body.clone()),
-        Begun::Open => (OPEN, Vec::new()),
-    };
-    let first = First { body_sha256: keyed.body_sha256, status, answer };
+    let reply = f()?;
+    let first = First { body_sha256: keyed.body_sha256, status: reply.status, answer: reply.body.clone() };
     idempotency::keep(tx, keyed.caller, keyed.route, keyed.key.as_str(), &first, now)?;
-    match begun {
-        Begun::Done(reply) => Ok(reply),
-        Begun::Open => Err(open()),
-    }
-}
-
-/// Gives the answer to a request that was [`Begun::Open`].
-///
-/// # Errors
-/// [`Failure::Fault`], also when there is no such request.
-pub fn complete(tx: &Tx<'_>, caller: &str, route: &str, key: &IdempotencyKey, reply: &Reply) -> Result<(), Failure> {
-    let done = idempotency::complete(tx, caller, route, key.as_str(), reply.status, &reply.body)?;
-    done.then_some(()).or_defect("open request under an idempotency key")
+    Ok(reply)
 }
 
 #[cfg(test)]
@@ -152,7 +123,7 @@ mod tests {
         let made = std::cell::Cell::new(0u8);
         let make = || {
             made.set(made.get() + 1);
-            Ok(Begun::Done(Reply { status: 201, body: vec![made.get()] }))
+            Ok(Reply { status: 201, body: vec![made.get()] })
         };
         let run = |caller: &str, key: &IdempotencyKey, body, now| {
             Tx::run(&conn, |tx| once(tx, &keyed(caller, key, body), now, make))
@@ -170,22 +141,5 @@ mod tests {
         let later = now.plus(Duration::from_secs(25 * 3600));
         assert_eq!(run("a", &IdempotencyKey::parse("k3").unwrap(), 1, later).unwrap().body, [4]);
         assert_eq!(run("a", &key, 1, later).unwrap().body, [5], "a day later it is forgotten");
-    }
-
-    #[test]
-    fn an_open_request_is_in_progress_until_it_is_completed() {
-        let conn = store();
-        let key = IdempotencyKey::parse("k1").unwrap();
-        let now = Timestamp::from_millis(1_700_000_000_000);
-        let run = |body, now| Tx::run(&conn, |tx| once(tx, &keyed("a", &key, body), now, || Ok(Begun::Open)));
-        let later = now.plus(Duration::from_secs(48 * 3600));
-        for at in [now, now, later] {
-            assert_eq!(run(1, at).unwrap_err().code(), ProblemCode::InProgress);
-        }
-        assert_eq!(run(2, now).unwrap_err().code(), ProblemCode::IdempotencyMismatch);
-        let reply = Reply::json(200, &"done").unwrap();
-        Tx::run(&conn, |tx| complete(tx, "a", "POST /things", &key, &reply)).unwrap();
-        assert_eq!(run(1, now).unwrap(), reply);
-        assert!(Tx::run(&conn, |tx| complete(tx, "a", "POST /things", &key, &reply)).is_err(), "it is completed once");
     }
 }

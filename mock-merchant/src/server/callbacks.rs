@@ -13,8 +13,6 @@ use walkpay::WalkpayError;
 
 /// The most that is read of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How long a call may take altogether; below the lease of a delivery.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -26,12 +24,12 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// Clients that trust the public roots.
+    /// Clients that trust the public roots; a call takes at most `timeout` altogether.
     ///
     /// # Errors
     /// [`WalkpayError::Internal`] if TLS cannot be set up.
-    pub fn new() -> Result<Self, WalkpayError> {
-        Ok(Self { public: client(true)?, private: client(false)? })
+    pub fn new(timeout: Duration) -> Result<Self, WalkpayError> {
+        Ok(Self { public: client(true, timeout)?, private: client(false, timeout)? })
     }
 
     /// Sends a message once.
@@ -96,7 +94,7 @@ fn word(error: &reqwest::Error) -> &'static str {
 ///
 /// # Errors
 /// [`WalkpayError::Internal`] if TLS cannot be set up.
-pub(crate) fn client(public_only: bool) -> Result<reqwest::Client, WalkpayError> {
+pub(crate) fn client(public_only: bool, timeout: Duration) -> Result<reqwest::Client, WalkpayError> {
     let internal = |e: &dyn std::fmt::Display| WalkpayError::Internal { detail: format!("webhook client: {e}") };
     let mut roots = rustls::RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -111,7 +109,7 @@ pub(crate) fn client(public_only: bool) -> Result<reqwest::Client, WalkpayError>
         .no_proxy()
         .user_agent(concat!("walkpay/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
-        .timeout(TIMEOUT);
+        .timeout(timeout);
     let builder = if public_only { builder.dns_resolver(Arc::new(PublicOnly)) } else { builder };
     builder.build().map_err(|e| internal(&e))
 }

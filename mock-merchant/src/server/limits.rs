@@ -57,6 +57,8 @@ pub struct Limits {
     pub export_time: Duration,
     /// How long the counts of `/metrics` stand before the database is asked again.
     pub counts_every: Duration,
+    /// Time that a call to a service system's callback address may take altogether; below the lease of a delivery.
+    pub callback_time: Duration,
     /// Time that open requests get to end when the server stops.
     pub drain: Duration,
 }
@@ -88,6 +90,7 @@ impl Default for Limits {
             exports: 4,
             export_time: Duration::from_secs(300),
             counts_every: Duration::from_secs(10),
+            callback_time: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
     }

@@ -181,7 +181,7 @@ impl Prepared {
             timeout: BANK_TIMEOUT,
             extra_roots: Vec::new(),
         })?;
-        let callbacks = Callbacks::new()?;
+        let callbacks = Callbacks::new(config.limits.callback_time)?;
         let transports = Arc::new(Transports::new(&config.notify, &config.data)?);
         let (channels, gateways) = channels::assemble(&channels::Parts {
             folder: &folder,

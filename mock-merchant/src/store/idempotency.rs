@@ -8,15 +8,12 @@ use walkpay::Timestamp;
 /// How long a key is known.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// The status of a request whose answer waits for an outside call.
-pub const OPEN: u16 = 0;
-
 /// The first answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct First {
     /// Digest of the request's body.
     pub body_sha256: [u8; 32],
-    /// The status, or [`OPEN`].
+    /// The status.
     pub status: u16,
     /// The body.
     pub answer: Vec<u8>,
@@ -37,27 +34,13 @@ pub fn keep(
     first: &First,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM idempotency WHERE made_at < ?1 AND status <> 0", [now.minus(KEPT).as_millis()])?;
+    tx.execute("DELETE FROM idempotency WHERE made_at < ?1", [now.minus(KEPT).as_millis()])?;
     tx.execute(
         "INSERT INTO idempotency (caller, route, key, body_sha256, status, answer, made_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (caller, route, key, first.body_sha256, first.status, &first.answer, now.as_millis()),
     )?;
     Ok(())
-}
-
-/// Keeps the answer of a request that is [`OPEN`]; `false` if there is none.
-pub fn complete(
-    tx: &Tx<'_>,
-    caller: &str,
-    route: &str,
-    key: &str,
-    status: u16,
-    answer: &[u8],
-) -> Result<bool, StoreError> {
-    let sql = "UPDATE idempotency SET status = ?4, answer = ?5
-               WHERE caller = ?1 AND route = ?2 AND key = ?3 AND status = 0";
-    Ok(tx.execute(sql, (caller, route, key, status, answer))? == 1)
 }
 
 /// Forgets old answers; how many.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use walkpay::barcode::Gtin;
@@ -60,6 +60,8 @@ pub struct Shop {
     pub running: Running,
     pub http: reqwest::Client,
     pub folder: TempDir,
+    /// API keys of the service systems that tests share.
+    pub sources: Mutex<HashMap<&'static str, String>>,
 }
 
 impl Shop {
@@ -72,7 +74,7 @@ impl Shop {
         let mut config = Config { sim: true, demo: true, ..Config::new(folder.path().join("data")) };
         change(&mut config);
         let running = Server::start(config).await.unwrap();
-        Self { running, http: http(&[]), folder }
+        Self { running, http: http(&[]), folder, sources: Mutex::default() }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -108,12 +108,12 @@ async fn a_restart_refuses_signatures_from_before() {
     let device = shop.device_of("bob").await;
     let path = "/terminal/v1/events";
     let before = device.signed(shop.now(), &Method::GET, path, b"");
-    let Shop { running, http, folder } = shop;
+    let Shop { running, http, folder, sources } = shop;
     running.shutdown().await;
     let config =
         mock_merchant::server::Config { sim: true, ..mock_merchant::server::Config::new(folder.path().join("data")) };
     let running = mock_merchant::server::Server::start(config).await.unwrap();
-    let shop = Shop { running, http, folder };
+    let shop = Shop { running, http, folder, sources };
     let device = Device { url: shop.running.url.clone(), ..device };
     let replay = device.build(before, Method::GET, path, vec![]).send().await.unwrap();
     assert_eq!(problem_of(replay).await, (401, "signature_stale".to_owned()));

@@ -1,20 +1,19 @@
 //! B20–B22 and B33, each over real HTTP with real files: what payers see and pay, and what channels are believed.
 
 use crate::client::{DEADLINE, Device, Shop, Trip, eur, json_of, problem_of, random10};
+use crate::desk;
 use mock_merchant::channel::port::Receipt;
 use mock_merchant::channel::test::{APPLICATION, SELLER, TestNotification};
+use mock_merchant::domain::service::SourceAdmin;
 use mock_merchant::domain::{RefundStatus, RefundView};
 use mock_merchant::keys::Signing;
-use mock_merchant::store::order_parts::{self, Texts};
-use mock_merchant::store::orders::{self, NewOrder, OrderState};
 use mock_merchant::store::slips::{self, SlipState};
-use mock_merchant::store::{sources, users};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 use walkpay::protocol::document::*;
 use walkpay::protocol::order::*;
-use walkpay::{Currency, PaymentId, ServiceNumber, SlipNumber, UserName};
+use walkpay::{Currency, PaymentId, ServiceNumber, SlipNumber};
 
 /// What a service system has handed in.
 #[derive(Clone, Copy)]
@@ -29,57 +28,60 @@ pub struct Service {
 pub const DELIVERY: Service = Service { payer: "alice", source: "delivery", case: "C-1", minor: 1_000, days: 14 };
 pub const REPAIR: Service = Service { payer: "alice", source: "repair", case: "C-2", minor: 500, days: 3 };
 
-/// A payable order from a service system whose address nobody can reach.
+/// A payable order, handed in and confirmed over HTTP by a service system whose address nobody can reach.
 pub async fn order(shop: &Shop, service: Service) -> ServiceNumber {
     order_in(shop, service, eur(0).currency).await
 }
 
 /// The same in another currency.
 pub async fn order_in(shop: &Shop, service: Service, currency: Currency) -> ServiceNumber {
-    let now = shop.now();
-    let app = shop.running.app();
-    let added = app.writer.submit(move |tx| {
-        if sources::find(tx, service.source)?.is_none() {
-            let new = sources::NewSource {
-                source_id: service.source,
-                name: service.source,
-                payee: "Walkpay Services",
-                time_zone: "Asia/Tokyo",
-            };
-            let row = sources::add(tx, &new, now)?;
-            sources::set_callback(tx, row, Some("https://service.invalid/hook"), false)?;
-        }
-        let payer = users::find(tx, &UserName::parse(service.payer).unwrap())?.unwrap().user;
-        let new = NewOrder {
-            source: service.source,
-            state: OrderState::Payable,
-            service_name: "Delivery of a washing machine",
-            payee: "Walkpay Services",
-            payer,
-            total: currency.minor(service.minor),
-            due: service.minor,
-            case_number: service.case,
-            arose_at: now,
-            deadline: now.plus(Duration::from_secs(service.days * 24 * 3600)),
-            store: None,
-            made_at: now,
-        };
-        let number = orders::add(tx, &new)?;
-        let line = FeeLine {
-            name: "Delivery".into(),
-            quantity: "1".into(),
-            unit_price: new.total,
-            amount: new.total,
-            tax_rate: "0".into(),
-            tax: currency.minor(0),
-        };
-        order_parts::set_fees(tx, number, &[line])?;
-        let texts = Texts { case_name: "Kitchen".into(), paying_unit: "Acme".into(), remarks: "Ring twice".into() };
-        order_parts::set_texts(tx, number, &texts)?;
-        Ok(number)
+    let key = source_key(shop, service.source).await;
+    let send = async |method: Method, path: &str, header: (&str, &str), body: Value| {
+        let request = shop.http.request(method, shop.url(&format!("/service/v1/orders{path}"))).bearer_auth(&key);
+        let (status, answer) = json_of(request.header(header.0, header.1).json(&body).send().await.unwrap()).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    };
+    let amount = json!({ "amount": currency.minor(service.minor).to_decimal_string(), "currency": currency.code() });
+    let body = json!({
+        "service_name": "Delivery of a washing machine",
+        "payer": service.payer,
+        "paying_unit": "Acme",
+        "remarks": "Ring twice",
+        "case_number": service.case,
+        "case_name": "Kitchen",
+        "deadline": shop.now().plus(Duration::from_secs(service.days * 24 * 3600)),
+        "fees": [{ "name": "Delivery", "unit_price": amount }],
     });
-    added.await.unwrap()
+    let under = format!("k-{}", PaymentId::new(shop.now(), random10()));
+    let made = send(Method::POST, "", ("idempotency-key", &under), body).await;
+    let number = made["service_number"].as_str().unwrap();
+    send(Method::PUT, &format!("/{number}/confirmation"), ("if-match", "\"1\""), json!({"decision": "confirm"})).await;
+    ServiceNumber::parse(number).unwrap()
 }
+
+/// The API key of a service system, which is added when it is first needed.
+pub async fn source_key(shop: &Shop, source: &'static str) -> String {
+    let known = shop.sources.lock().unwrap().get(source).cloned();
+    if let Some(key) = known {
+        return key;
+    }
+    let named = |text: &str| text.to_owned();
+    let add = SourceAdmin::Add {
+        source_id: named(source),
+        name: named(source),
+        payee: named("Walkpay Services"),
+        time_zone: named("Asia/Tokyo"),
+    };
+    desk::admin(shop, add).await;
+    desk::callback(shop, source, NOWHERE, true).await;
+    let key = desk::new_key(shop, source, "orders:write orders:read").await;
+    shop.sources.lock().unwrap().insert(source, key.clone());
+    key
+}
+
+/// A callback address at which nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:9/service-hook";
 
 fn request(orders: &[ServiceNumber]) -> SlipRequest {
     SlipRequest { orders: orders.to_vec(), remarks: String::new(), invoice: None }
@@ -141,6 +143,11 @@ impl Device {
             _ => None,
         })
         .await;
+    }
+
+    pub async fn balance(&self, shop: &Shop) -> StoredValue {
+        let balance: Balance = self.get_json(shop.now(), "/payer/v1/balance").await;
+        balance.stored_value.expect("a stored-value account")
     }
 
     pub async fn slip(&self, shop: &Shop, slip: SlipNumber) -> SlipView {
@@ -205,7 +212,7 @@ async fn b21_shows_an_order_in_full() {
         (seen.summary.case_name.as_str(), seen.paying_unit.as_str(), seen.remarks.as_str()),
         ("Kitchen", "Acme", "Ring twice")
     );
-    assert_eq!((seen.fees.len(), seen.fees[0].amount, seen.version), (1, eur(1_000), 1));
+    assert_eq!((seen.fees.len(), seen.fees[0].amount, seen.version), (1, eur(1_000), 2));
     for path in [format!("/payer/v1/orders/{number}"), "/payer/v1/orders/000000000099999".to_owned()] {
         let answer = bob.get(shop.now(), &path).await;
         assert_eq!(problem_of(answer).await, (404, "not_found".to_owned()), "there and not there look alike");
@@ -291,9 +298,18 @@ async fn b22_a_slip_is_paid_by_stored_value_and_bank() {
     let slip = alice.slip_of(&shop, &orders).await;
     shop.arm(json!({"fault": "bank_no_answer_after", "operation": "pay"})).await;
     let payment = alice.slip_payment(&shop, &slip, PaymentMethod::Bank, 2_000);
-    assert_eq!(alice.put_payment(&shop, &payment).await.status(), StatusCode::CREATED);
-    assert_eq!(alice.put_payment(&shop, &payment).await.status(), StatusCode::OK, "the same payment");
+    let first = alice.put_payment(&shop, &payment).await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let first: Value = first.json().await.unwrap();
     let result = alice.told(&shop, payment.payment_id, PaymentStatus::Succeeded).await;
+    // The same document again has the first answer, however the payment stands by now.
+    let again = alice.put_payment(&shop, &payment).await;
+    assert_eq!(again.status(), StatusCode::OK, "the same payment");
+    assert_eq!(again.json::<Value>().await.unwrap(), first);
+    assert_eq!(first["status"], "open");
+    let path = format!("/payer/v1/slips/{}/payments/{}", slip.slip_number, payment.payment_id);
+    let now: PaymentView = alice.get_json(shop.now(), &path).await;
+    assert_eq!(now.status, PaymentStatus::Succeeded, "how it stands is asked otherwise");
     assert_eq!(result.slip_status, SlipStatus::Paid);
     let legs: Vec<_> = result.legs.iter().map(|l| (l.method, l.amount.minor, l.state)).collect();
     let (value, bank, done) = (PaymentMethod::StoredValue, PaymentMethod::Bank, LegState::Succeeded);
@@ -344,6 +360,39 @@ async fn b22_a_slip_is_paid_over_a_channel_whatever_fails() {
     }
     let (_, table) = shop.get("/sim/v1/faults").await;
     assert_eq!(table["armed"], json!([]), "all of them have struck");
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b23_a_channel_that_refuses_leaves_the_slip_for_another_try() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let number = order(&shop, DELIVERY).await;
+    let slip = alice.slip_of(&shop, &[number]).await;
+    shop.arm(json!({"fault": "channel_refuses"})).await;
+    let refused = alice.pay(&shop, &slip, PaymentMethod::Test, 400).await;
+    assert_eq!(refused.status, PaymentStatus::Open, "the channel is asked after the answer");
+    let result = alice.told(&shop, refused.payment_id, PaymentStatus::Closed).await;
+    assert_eq!((result.slip_status, result.payment.reason.as_deref()), (SlipStatus::Open, Some("refused_by_channel")));
+    assert_eq!(result.legs, [], "nothing moved, stored value neither");
+    assert_eq!(pays_at_channel(&shop, &format!("{}01", slip.slip_number)).await, StatusCode::NOT_FOUND);
+    // What was reserved is free again: all of the slip can be paid with it.
+    let free = alice.balance(&shop).await;
+    assert_eq!((free.balance, free.available), (eur(3_000), eur(3_000)));
+    assert_eq!(alice.order(&shop, number).await.summary.status, OrderStatus::Payable);
+    let again = alice.pay(&shop, &slip, PaymentMethod::Test, 400).await;
+    alice.launched(&shop, again.payment_id).await;
+    assert_eq!(alice.balance(&shop).await.available, eur(2_600), "reserved as long as the payment is open");
+    assert_eq!(pays_at_channel(&shop, &format!("{}02", slip.slip_number)).await, StatusCode::NO_CONTENT);
+    let result = alice.told(&shop, again.payment_id, PaymentStatus::Succeeded).await;
+    assert_eq!((result.slip_status, result.legs.len()), (SlipStatus::Paid, 2));
+    assert_eq!(alice.balance(&shop).await.balance, eur(2_600));
+    // Where there is no stored-value account, there is none to tell of.
+    let bob = shop.device_of("bob").await;
+    let none: Balance = bob.get_json(shop.now(), "/payer/v1/balance").await;
+    assert_eq!(none.stored_value, None);
+    let unsigned = shop.http.get(shop.url("/payer/v1/balance")).send().await.unwrap();
+    assert_eq!(problem_of(unsigned).await.0, 401);
     shop.running.shutdown().await;
 }
 
@@ -407,7 +456,7 @@ async fn b33_payers_never_reach_a_service_system() {
     ] {
         let text = alice.get(shop.now(), &path).await.text().await.unwrap();
         assert!(text.contains("Delivery of a washing machine"), "{path}");
-        assert!(!text.contains("http") && !text.contains("service.invalid"), "{path} leads nowhere else: {text}");
+        assert!(!text.contains("http") && !text.contains("service-hook"), "{path} leads nowhere else: {text}");
     }
     shop.running.shutdown().await;
 }

@@ -10,6 +10,7 @@ use crate::error::WalkpayError;
 use crate::time::Timestamp;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, redirect};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -63,7 +64,9 @@ pub struct HttpResponse {
 /// A client with connections of its own. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client,
+    config: HttpConfig,
+    /// Made when it is first needed: opening a terminal need not wait for it.
+    client: Arc<OnceLock<Client>>,
 }
 
 impl HttpClient {
@@ -72,7 +75,19 @@ impl HttpClient {
     /// # Errors
     /// [`WalkpayError::InvalidInput`] for certificates or pins that cannot be read.
     pub fn new(config: &HttpConfig) -> Result<Self, WalkpayError> {
-        let tls = tls::client_config(config.extra_roots_pem.as_deref(), &config.pins)?;
+        let made = Self { config: config.clone(), client: Arc::default() };
+        // What the host has configured is checked at once; without it there is nothing to be wrong.
+        if config.extra_roots_pem.is_some() || !config.pins.is_empty() {
+            made.client()?;
+        }
+        Ok(made)
+    }
+
+    fn client(&self) -> Result<&Client, WalkpayError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let tls = tls::client_config(self.config.extra_roots_pem.as_deref(), &self.config.pins)?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
@@ -83,7 +98,7 @@ impl HttpClient {
             .user_agent(concat!("walkpay/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| WalkpayError::Internal { detail: format!("the HTTP client: {}", chain(&e)) })?;
-        Ok(Self { client })
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// Sends a request and reads its answer. Must run on a tokio runtime.
@@ -99,7 +114,7 @@ impl HttpClient {
         let what = format!("{method} {}", request.url.path());
         let network = |e: reqwest::Error| WalkpayError::Network { detail: format!("{what}: {}", chain(&e)) };
         let answer = self
-            .client
+            .client()?
             .request(method.clone(), request.url)
             .headers(header_map(&request.headers)?)
             .body(request.body)

@@ -1,7 +1,7 @@
 //! What a payer can ask.
 
 use super::{pays, slips, views};
-use crate::domain::once::{Begun, IdempotencyKey, Keyed, Reply, once};
+use crate::domain::once::{IdempotencyKey, Keyed, Reply, once};
 use crate::domain::{Answer, Caller, Ctx, documents};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::Device;
@@ -58,6 +58,8 @@ pub enum PayerQuery {
         /// The payment.
         payment_id: PaymentId,
     },
+    /// Their stored value → [`PayerAnswer::Balance`].
+    Balance,
 }
 
 /// Which orders of a payer.
@@ -105,6 +107,8 @@ pub enum PayerAnswer {
         /// Whether it was known before.
         repeat: bool,
     },
+    /// Stored value.
+    Balance(Balance),
 }
 
 impl PayerAnswer {
@@ -134,7 +138,7 @@ pub(in crate::domain) fn carry_out(
             let keyed = Keyed { caller: &name, route: "POST /payer/v1/slips", key, body_sha256: *body_sha256 };
             let reply = once(tx, &keyed, ctx.now, || {
                 let slip = slips::make(tx, ctx, &device, request)?;
-                Ok(Begun::Done(Reply::json(201, &views::slip(tx, &slip)?)?))
+                Reply::json(201, &views::slip(tx, &slip)?)
             })?;
             Ok(Answer::Reply(reply))
         }
@@ -152,7 +156,7 @@ pub(in crate::domain) fn carry_out(
 }
 
 /// Answers a payer's question from a snapshot.
-pub(in crate::domain) fn read(tx: &Tx<'_>, caller: &Caller, query: &PayerQuery) -> Result<Answer, Failure> {
+pub(in crate::domain) fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: &PayerQuery) -> Result<Answer, Failure> {
     let device = payer(tx, caller)?;
     let answer = match query {
         PayerQuery::Orders(filter) => {
@@ -188,6 +192,10 @@ pub(in crate::domain) fn read(tx: &Tx<'_>, caller: &Caller, query: &PayerQuery) 
         PayerQuery::Payment { slip, payment_id } => {
             let pay = slips::payment(tx, &device, *slip, payment_id)?;
             PayerAnswer::Payment { view: Box::new(views::payment(&pay)), repeat: true }
+        }
+        PayerQuery::Balance => {
+            let account = device.account.map(|account| views::stored_value(tx, account)).transpose()?;
+            PayerAnswer::Balance(Balance { stored_value: account, at: ctx.now })
         }
     };
     Ok(Answer::Payer(answer))

@@ -62,7 +62,7 @@ pub(in crate::domain) fn put(
     let body_sha256 = sha256(jws.as_bytes());
     if let Some(known) = pays::find(tx, &document.payment_id)? {
         return match known.slip == slip.number && known.body_sha256 == body_sha256 {
-            true => Ok(PayerAnswer::payment(views::payment(&known), true)),
+            true => Ok(PayerAnswer::payment(views::begun(&known), true)),
             false => Err(refuse(ProblemCode::IdConflict, "another payment was recorded under this identifier")),
         };
     }
@@ -115,7 +115,7 @@ pub(in crate::domain) fn put(
         orders::set(tx, item.number, OrderState::InPayment, item.amount.minor, None)?;
     }
     begin(tx, ctx, &pay, bank.map(|b| b.token).as_deref())?;
-    Ok(PayerAnswer::payment(views::payment(&pays::get(tx, pay.pay)?), false))
+    Ok(PayerAnswer::payment(views::begun(&pay), false))
 }
 
 fn check_amounts(ctx: &Ctx, document: &SlipPayment, slip: &Slip) -> Result<(), Failure> {

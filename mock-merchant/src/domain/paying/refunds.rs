@@ -4,7 +4,7 @@ use super::booking::Books;
 use super::channels::account_of_leg;
 use crate::bank::port::{BankOutcome, Subject};
 use crate::channel::port::capabilities;
-use crate::domain::once::{Begun, IdempotencyKey, Keyed, Reply, once};
+use crate::domain::once::{IdempotencyKey, Keyed, Reply, once};
 use crate::domain::service::{Scope, SourceNews, tell_payer, tell_source};
 use crate::domain::{Answer, Caller, Ctx};
 use crate::failure::{Failure, OrDefect, refuse};
@@ -101,9 +101,7 @@ pub(in crate::domain) fn refund_once(
     let route = format!("POST orders/{number}/refunds");
     let keyed = Keyed { caller: &name, route: &route, key, body_sha256 };
     // A key that was forgotten would give the money back a second time.
-    let reply = once(tx, &keyed, ctx.now.plus(BOOKS), || {
-        Ok(Begun::Done(Reply::json(201, &refund(tx, ctx, caller, number, request)?)?))
-    })?;
+    let reply = once(tx, &keyed, ctx.now.plus(BOOKS), || Reply::json(201, &refund(tx, ctx, caller, number, request)?))?;
     Ok(Answer::Reply(reply))
 }
 

@@ -5,7 +5,8 @@ use crate::store::legs::{self, OrderLeg};
 use crate::store::orders::Order;
 use crate::store::pays::{self, Pay};
 use crate::store::slips::{self, Slip};
-use crate::store::{Tx, order_parts};
+use crate::store::{Tx, ledger, order_parts};
+use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::order::*;
 
 /// An order in a list.
@@ -60,7 +61,24 @@ pub(super) fn slip(tx: &Tx<'_>, slip: &Slip) -> Result<SlipView, Failure> {
     })
 }
 
-/// A payment of a slip.
+/// Stored value, what is reserved for purchases and payments under way apart.
+pub(super) fn stored_value(tx: &Tx<'_>, account: i64) -> Result<StoredValue, Failure> {
+    let (balance, reserved) = ledger::balance(tx, account)?;
+    let free = balance.minor.saturating_sub(reserved).max(0);
+    Ok(StoredValue { balance, available: balance.currency.minor(free) })
+}
+
+/// A payment as it was first answered, which each repeat of its request is answered with: what stored value alone pays had succeeded,
+/// anything else had been written down.
+pub(super) fn begun(pay: &Pay) -> PaymentView {
+    let status = match pay.method {
+        PaymentMethod::StoredValue => PaymentStatus::Succeeded,
+        _ => PaymentStatus::Open,
+    };
+    PaymentView { status, launch: None, reason: None, ..payment(pay) }
+}
+
+/// A payment of a slip as it stands.
 pub(super) fn payment(pay: &Pay) -> PaymentView {
     PaymentView {
         payment_id: pay.payment_id,

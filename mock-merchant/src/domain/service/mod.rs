@@ -25,7 +25,7 @@ pub(crate) use schedule::{arrange, wake};
 pub use view::MAX_PAGE;
 
 use super::Ctx;
-use super::once::{Begun, IdempotencyKey, Keyed, Reply, once};
+use super::once::{IdempotencyKey, Keyed, Reply, once};
 use crate::failure::{Failure, refuse};
 use crate::store::sources::Source;
 use crate::store::{Tx, deliveries};
@@ -179,8 +179,7 @@ fn redeliver(
     let keyed = Keyed { caller: &caller, route: &route, key, body_sha256: [0; 32] };
     once(tx, &keyed, ctx.now, || {
         deliveries::again(tx, found.delivery, ctx.now)?;
-        let reply = Reply::json(202, &view::message(deliveries::get(tx, found.delivery)?))?;
-        Ok(Begun::Done(reply))
+        Reply::json(202, &view::message(deliveries::get(tx, found.delivery)?))
     })
 }
 
