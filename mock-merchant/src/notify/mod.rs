@@ -18,9 +18,13 @@ use kannel::Kannel;
 use settings::Settings;
 use smtp::Smtp;
 use std::path::Path;
+use std::time::Duration;
 use text::Message;
 use voice::Voice;
 use walkpay::WalkpayError;
+
+/// The most that a call to Kannel may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why transports cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +69,7 @@ impl Transports {
             None => files(Medium::Email),
         };
         let sms = match &settings.sms {
-            Some(kannel) => Transport::Kannel(Box::new(Kannel::new(kannel.clone(), callbacks::client(false)?))),
+            Some(kannel) => Transport::Kannel(Box::new(Kannel::new(kannel.clone(), callbacks::client(false, TIMEOUT)?))),
             None => files(Medium::Sms),
         };
         let voice = match &settings.voice {
