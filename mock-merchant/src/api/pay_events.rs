@@ -6,6 +6,7 @@ use super::pay::{is_token, page_headers};
 use super::problem::Refusal;
 use crate::domain::notices;
 use crate::notify::text::page;
+use crate::server::stopped;
 use crate::store::contacts::Language;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -118,7 +119,7 @@ impl Stream {
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = sleep(HEARTBEAT) => if !self.pass_on(": here\n\n".to_owned()).await { return },
-                _ = stopping.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stopping) => return,
                 () = self.send.closed() => return,
             }
         }

@@ -124,7 +124,8 @@ async fn transmit(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mes
     let commanded = Instant::now() + patience;
     let supports = |extension| connection.server_info().supports_feature(extension);
     let mut options = Vec::new();
-    if envelope.has_non_ascii_addresses() {
+    let plain = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+    if !envelope.from().into_iter().chain(envelope.to()).all(plain) {
         if !supports(Extension::SmtpUtfEight) {
             return Sent::new(SentAs::Refused, "no_smtputf8");
         }
