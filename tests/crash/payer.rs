@@ -66,12 +66,13 @@ impl Shopper {
                     let payment = slip.pay(method, part).await.map_err(text)?;
                     println!("payment {payment} {}", amount.minor);
                 }
-                Some(SlipStatus::Paying) => {
-                    let ended = slip.wait_payment(PATIENCE).await.map_err(text)?;
-                    if ended.is_open() {
-                        return Err(format!("a payment never ends: {ended:?}"));
-                    }
-                }
+                Some(SlipStatus::Paying) => match slip.wait_payment(PATIENCE).await {
+                    Ok(ended) if ended.is_open() => return Err(format!("a payment never ends: {ended:?}")),
+                    Ok(_) => {}
+                    // Baskets have used the stored value in the meantime: the next try is without.
+                    Err(WalkpayError::Refused { problem, .. }) if problem == "insufficient_stored_value" => {}
+                    Err(e) => return Err(e.explain()),
+                },
                 Some(SlipStatus::Paid) => return Ok(()),
                 Some(SlipStatus::Closed) => return Err(format!("a slip was closed by nobody: {:?}", state.slip)),
             }

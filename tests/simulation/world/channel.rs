@@ -22,8 +22,15 @@ use walkpay::protocol::order::Launch;
 const SEED: [u8; 32] = [42; 32];
 
 /// The faults that most comes of.
-const FATEFUL: [Fault; 5] =
-    [Fault::PaidAfterClose, Fault::NeverKnew, Fault::ClosesLate, Fault::RefundRefused, Fault::WrongAmount];
+const FATEFUL: [Fault; 7] = [
+    Fault::PaidAfterClose,
+    Fault::PaidAfterClose,
+    Fault::PaidAfterClose,
+    Fault::NeverKnew,
+    Fault::ClosesLate,
+    Fault::RefundRefused,
+    Fault::WrongAmount,
+];
 
 /// The channel and what happens around it.
 pub(super) struct Cashier {
@@ -70,7 +77,7 @@ impl World {
         let fault = match self.mutation {
             Some(PaidAfterExpiryDropped | TwoChannelsPaid) if self.rng.random_range(0..2) == 0 => Fault::PaidAfterClose,
             Some(OtherAmountAccepted) if self.rng.random_range(0..2) == 0 => Fault::WrongAmount,
-            _ if self.rng.random_range(0..3) == 0 => FATEFUL[self.rng.random_range(0..FATEFUL.len())],
+            _ if self.rng.random_range(0..2) == 0 => FATEFUL[self.rng.random_range(0..FATEFUL.len())],
             _ => Fault::TABLE[self.rng.random_range(0..Fault::TABLE.len())].0,
         };
         let faults = self.cashier.book.faults();
