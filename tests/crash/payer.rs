@@ -25,6 +25,8 @@ impl Shopper {
                 Ok(_) | Err(WalkpayError::Network { .. } | WalkpayError::Refused { status: 408 | 429 | 500.., .. }) => {
                     Vec::new()
                 }
+                // The question was signed before the merchant's last start.
+                Err(WalkpayError::Refused { problem, .. }) if problem == "signature_stale" => continue,
                 Err(e) => return Err(e.explain()),
             };
             let free = orders.iter().filter(|o| o.slip_number.is_none()).map(|o| o.service_number);

@@ -95,8 +95,11 @@ impl World {
                 self.cashier.shown.insert(text.trim_start_matches("walkpay-test:").to_owned());
             }
         }
-        let unpaid = |n: &&String| self.cashier.book.trade(n).is_some_and(|t| t.state != TradeState::Paid);
-        let shown: Vec<&String> = self.cashier.shown.iter().filter(unpaid).collect();
+        // Every other time it is what should not be paid any more.
+        let over = self.rng.random_range(0..2) == 0;
+        let state = |n: &String| self.cashier.book.trade(n).map(|t| t.state);
+        let wanted = |n: &&String| state(n) == Some(if over { TradeState::Closed } else { TradeState::Waiting });
+        let shown: Vec<&String> = self.cashier.shown.iter().filter(wanted).collect();
         if shown.is_empty() {
             return;
         }
