@@ -25,6 +25,8 @@ impl Shopper {
                 Ok(_) | Err(WalkpayError::Network { .. } | WalkpayError::Refused { status: 408 | 429 | 500.., .. }) => {
                     Vec::new()
                 }
+                // The question was signed before the merchant's last start.
+                Err(WalkpayError::Refused { problem, .. }) if problem == "signature_stale" => continue,
                 Err(e) => return Err(e.explain()),
             };
             let free = orders.iter().filter(|o| o.slip_number.is_none()).map(|o| o.service_number);
@@ -66,12 +68,13 @@ impl Shopper {
                     let payment = slip.pay(method, part).await.map_err(text)?;
                     println!("payment {payment} {}", amount.minor);
                 }
-                Some(SlipStatus::Paying) => {
-                    let ended = slip.wait_payment(PATIENCE).await.map_err(text)?;
-                    if ended.is_open() {
-                        return Err(format!("a payment never ends: {ended:?}"));
-                    }
-                }
+                Some(SlipStatus::Paying) => match slip.wait_payment(PATIENCE).await {
+                    Ok(ended) if ended.is_open() => return Err(format!("a payment never ends: {ended:?}")),
+                    Ok(_) => {}
+                    // Baskets have used the stored value in the meantime: the next try is without.
+                    Err(WalkpayError::Refused { problem, .. }) if problem == "insufficient_stored_value" => {}
+                    Err(e) => return Err(e.explain()),
+                },
                 Some(SlipStatus::Paid) => return Ok(()),
                 Some(SlipStatus::Closed) => return Err(format!("a slip was closed by nobody: {:?}", state.slip)),
             }

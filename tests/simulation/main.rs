@@ -75,7 +75,7 @@ const STEPS_WITH_ORDERS: usize = 700;
 /// After so many worlds everything has come about that is wanted.
 const ENOUGH: u64 = 1_000;
 /// One world in so many has service systems and their orders, the others have only shoppers.
-const ORDERS_EVERY: u64 = 5;
+const ORDERS_EVERY: u64 = 6;
 
 /// How often each of [`WANTED`] came about, over all worlds: as long as things went wrong, and altogether.
 type Reached = [(AtomicI64, AtomicI64); WANTED.len()];

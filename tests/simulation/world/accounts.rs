@@ -41,7 +41,6 @@ pub const WANTED: &[(&str, &str)] = &[
     ),
     ("receipts applied", "SELECT count(*) FROM channel_receipts WHERE state = 'applied'"),
     ("receipts given back", "SELECT count(*) FROM channel_receipts WHERE state = 'refunded'"),
-    ("receipts in suspense", "SELECT count(*) FROM channel_receipts WHERE state = 'suspense'"),
     ("late successes of the bank applied", "SELECT count(*) FROM suspense WHERE state = 'applied'"),
     ("late successes of the bank given back", "SELECT count(*) FROM suspense WHERE state = 'refunded'"),
     ("refunds in full or part", "SELECT count(*) FROM refunds WHERE state = 'done'"),

@@ -22,8 +22,15 @@ use walkpay::protocol::order::Launch;
 const SEED: [u8; 32] = [42; 32];
 
 /// The faults that most comes of.
-const FATEFUL: [Fault; 5] =
-    [Fault::PaidAfterClose, Fault::NeverKnew, Fault::ClosesLate, Fault::RefundRefused, Fault::WrongAmount];
+const FATEFUL: [Fault; 7] = [
+    Fault::PaidAfterClose,
+    Fault::PaidAfterClose,
+    Fault::PaidAfterClose,
+    Fault::NeverKnew,
+    Fault::ClosesLate,
+    Fault::RefundRefused,
+    Fault::WrongAmount,
+];
 
 /// The channel and what happens around it.
 pub(super) struct Cashier {
@@ -70,7 +77,7 @@ impl World {
         let fault = match self.mutation {
             Some(PaidAfterExpiryDropped | TwoChannelsPaid) if self.rng.random_range(0..2) == 0 => Fault::PaidAfterClose,
             Some(OtherAmountAccepted) if self.rng.random_range(0..2) == 0 => Fault::WrongAmount,
-            _ if self.rng.random_range(0..3) == 0 => FATEFUL[self.rng.random_range(0..FATEFUL.len())],
+            _ if self.rng.random_range(0..2) == 0 => FATEFUL[self.rng.random_range(0..FATEFUL.len())],
             _ => Fault::TABLE[self.rng.random_range(0..Fault::TABLE.len())].0,
         };
         let faults = self.cashier.book.faults();
@@ -88,8 +95,11 @@ impl World {
                 self.cashier.shown.insert(text.trim_start_matches("walkpay-test:").to_owned());
             }
         }
-        let unpaid = |n: &&String| self.cashier.book.trade(n).is_some_and(|t| t.state != TradeState::Paid);
-        let shown: Vec<&String> = self.cashier.shown.iter().filter(unpaid).collect();
+        // Every other time it is what should not be paid any more.
+        let over = self.rng.random_range(0..2) == 0;
+        let state = |n: &String| self.cashier.book.trade(n).map(|t| t.state);
+        let wanted = |n: &&String| state(n) == Some(if over { TradeState::Closed } else { TradeState::Waiting });
+        let shown: Vec<&String> = self.cashier.shown.iter().filter(wanted).collect();
         if shown.is_empty() {
             return;
         }
