@@ -279,7 +279,7 @@ async fn b23_tenpay_notifications_count_only_if_all_of_it_is_as_it_was_asked_for
     let seal = console.seal(platform, &serial, now, &good);
     let headerless = notify(&shop, None, &good).await;
     assert_eq!((headerless.0, headerless.1["code"].as_str()), (401, Some("FAIL")), "in the platform's own form");
-    let minutes = |n| Duration::from_secs(n * 60);
+    let minutes = |n: u64| Duration::from_secs(n * 60);
     for (why, seal) in [
         ("somebody else's key", console.seal(STRANGER, &serial, now, &good)),
         ("the merchant's own key", console.seal(MERCHANT, &serial, now, &good)),

@@ -4,7 +4,6 @@ use super::network::Message;
 use super::{World, text};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mock_merchant::channel::Channel;
 use mock_merchant::channel::port::Receipt;
 use mock_merchant::channel::test::{APPLICATION, Fault, SELLER, TestChannel, TestNotification, Trade, TradeState};
 use mock_merchant::domain::{Caller, Command};
@@ -147,8 +146,7 @@ impl World {
 
     /// A notification arrives: the merchant opens it and takes it in.
     pub(super) fn notified(&mut self, body: &str, forged: bool) -> Result<(), String> {
-        let channel = Channel::Test(self.cashier.book.clone());
-        match channel.open(body.as_bytes()) {
+        match self.cashier.book.open_notification(body.as_bytes()) {
             Ok(_) if forged => Err(format!("a forged notification was believed: {body}")),
             Ok(receipt) => self.take_receipt(receipt),
             Err(_) => Ok(()),
