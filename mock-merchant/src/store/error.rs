@@ -54,6 +54,9 @@ pub enum StoreError {
     /// The batch that this request was in could not be committed.
     #[error("the commit failed: nothing of it was kept")]
     NotCommitted,
+    /// There was no room for the batch that this request was in.
+    #[error("the disk is full: nothing of the commit was kept")]
+    NoRoom,
     /// A defect of this program: something that it wrote itself cannot be read, or a panic.
     #[error("defect: {0}")]
     Defect(String),
@@ -62,13 +65,17 @@ pub enum StoreError {
 impl StoreError {
     /// Whether there is no room for what is to be written.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Sqlite(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+        match self {
+            Self::NoRoom => true,
+            Self::Sqlite(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
     }
 
     /// Whether the same request can succeed later without a change.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Busy | Self::NotCommitted => true,
+            Self::Busy | Self::NotCommitted | Self::NoRoom => true,
             Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) => matches!(
                 e.code,
                 rusqlite::ErrorCode::DatabaseBusy

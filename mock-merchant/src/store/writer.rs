@@ -15,8 +15,15 @@ pub const QUEUE: usize = 4096;
 /// How many requests share a transaction at most.
 pub const BATCH: usize = 256;
 
-/// Delivers an answer: after the commit with `true`, or with `false` when it failed.
-type Deliver = Box<dyn FnOnce(bool) + Send>;
+/// Delivers an answer once it is known what became of the commit.
+type Deliver = Box<dyn FnOnce(Commit) + Send>;
+
+#[derive(Clone, Copy)]
+enum Commit {
+    Made,
+    Failed,
+    NoRoom,
+}
 /// Runs in a savepoint; `Err` rolls it back.
 type Step = Box<dyn FnOnce(&Tx<'_>) -> Outcome + Send>;
 
@@ -85,8 +92,12 @@ impl Writer {
             let result = catch_unwind(AssertUnwindSafe(|| f(tx)))
                 .unwrap_or_else(|panic| Err(StoreError::Defect(panic_text(&*panic)).into()));
             let keep = !matches!(result, Err(Failure::Fault(_)));
-            let deliver: Deliver = Box::new(move |committed| {
-                let answer = if committed || !keep { result } else { Err(StoreError::NotCommitted.into()) };
+            let deliver: Deliver = Box::new(move |commit| {
+                let answer = match commit {
+                    Commit::Failed if keep => Err(StoreError::NotCommitted.into()),
+                    Commit::NoRoom if keep => Err(StoreError::NoRoom.into()),
+                    _ => result,
+                };
                 // Whoever asked may have gone away; what was committed stays.
                 let _ = send.send(answer);
             });
@@ -105,7 +116,7 @@ fn run(conn: &Connection, makers: &Makers, requests: &Receiver<Step>, mut woken:
         let mut deliveries = Vec::new();
         let devices = match commit_batch(conn, makers, batch, &mut deliveries) {
             Ok(devices) => {
-                deliveries.into_iter().for_each(|deliver| deliver(true));
+                deliveries.into_iter().for_each(|deliver| deliver(Commit::Made));
                 devices
             }
             Err(e) => {
@@ -115,7 +126,8 @@ fn run(conn: &Connection, makers: &Makers, requests: &Receiver<Step>, mut woken:
                 {
                     tracing::error!(error = %e, "rollback");
                 }
-                deliveries.into_iter().for_each(|deliver| deliver(false));
+                let commit = if e.is_full() { Commit::NoRoom } else { Commit::Failed };
+                deliveries.into_iter().for_each(|deliver| deliver(commit));
                 Vec::new()
             }
         };
