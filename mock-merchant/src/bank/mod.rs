@@ -8,7 +8,7 @@ pub mod client;
 pub mod faults;
 pub mod holder;
 pub mod invariants;
-mod pages;
+pub(crate) mod pages;
 pub mod port;
 mod schema;
 pub mod server;
