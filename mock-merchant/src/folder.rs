@@ -7,6 +7,8 @@
 //! | `root.key` | the root key; needed to rotate keys only, better kept elsewhere |
 //! | `bank.db` | the simulated bank's own book |
 //! | `bank.json` | where the simulated bank listens, and the merchant's API key there |
+//! | `channels.json` | the payment channels in use; written by the operator |
+//! | `sim-alipay/` | the simulated Alipay's own book and keys |
 //! | `clock.json` | how far a simulation's clock is ahead |
 //! | `server.json` | where the running server listens |
 //! | `server.lock` | held by the running server |

@@ -411,7 +411,7 @@ async fn alipay_is_believed_only_as_it_signed_and_as_it_was_asked() {
         ("notify_type", "trade_status_sync"),
         ("app_id", "2021000000000001"),
         ("seller_id", "2088000000000001"),
-        ("out_trade_no", &trade_number(slip.slip_number, 1)),
+        ("out_trade_no", trade_number(slip.slip_number, 1).as_str()),
         ("trade_no", "2026010122001400000000000042"),
         ("trade_status", "TRADE_SUCCESS"),
         ("total_amount", "10.00"),
@@ -632,13 +632,29 @@ async fn the_simulated_alipay_notifies_on_alipays_schedule_until_it_is_heard() {
         let cashier = scan(&shop, made["qr_code"].as_str().unwrap()).await;
         decide(&shop, &cashier, "confirm").await;
     };
+    // A pause begins when the try before it was answered: that is written down in Alipay's book.
+    let book = folder(&shop).join("book.json");
+    let tried = async |n: u64| {
+        let written = async {
+            loop {
+                let text = std::fs::read(&book).unwrap();
+                let book: Value = serde_json::from_slice(&text).unwrap_or_default();
+                let waiting = book["outgoing"]["waiting"].as_object().and_then(|all| all.values().next().cloned());
+                if waiting.is_some_and(|item| item["tries"] == json!(n)) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, written).await.expect("it is written down");
+    };
     pay("T1").await;
     until(1).await;
     for (n, pause) in (1..).zip(mock_merchant::channel::alipay::sim::RETRIES) {
-        // Each pause begins when the try before it was answered; the slack is for that.
-        shop.advance(pause - Duration::from_secs(30)).await;
+        tried(n as u64).await;
+        shop.advance(pause - MINUTE).await;
         assert_eq!(count(), n, "not before {pause:?}");
-        shop.advance(Duration::from_secs(40)).await;
+        shop.advance(MINUTE).await;
         until(n + 1).await;
     }
     shop.advance(Duration::from_secs(10 * 86_400)).await;

@@ -3,7 +3,6 @@
 use crate::channel::rsa_key::{RsaKey, RsaPublic};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use walkpay::WalkpayError;
@@ -79,9 +78,7 @@ pub fn form(params: &Params) -> String {
 }
 
 /// An answer of the gateway: its one object as it was written, and the signature over exactly that text.
-#[derive(Deserialize)]
 pub struct Answer<'a> {
-    #[serde(flatten, borrow)]
     members: BTreeMap<&'a str, &'a RawValue>,
 }
 

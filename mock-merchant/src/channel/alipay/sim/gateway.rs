@@ -184,7 +184,7 @@ fn carry_out(
 ) -> Result<Result<Done, Refused>, WalkpayError> {
     let settings = &simulator.inner.settings;
     let token = base64url(&random::bytes::<16>().map_err(|e| WalkpayError::Internal { detail: e.to_string() })?);
-    simulator.change(|book| {
+    simulator.change(|book| -> Result<Done, Refused> {
         book.pass(now);
         let page = method == "alipay.trade.page.pay";
         match method {
@@ -209,6 +209,9 @@ fn carry_out(
             "alipay.trade.close" => {
                 let trade = book.known(content.out_trade_no.as_deref(), content.trade_no.as_deref())?.clone();
                 book.close(now, &trade.out_trade_no, fault)?;
+                if fault == Some(Fault::ClosesLate) {
+                    return Err(Refused("ACQ.SYSTEM_ERROR", "the trade is being closed"));
+                }
                 Ok(success(json!({ "out_trade_no": trade.out_trade_no, "trade_no": trade.trade_no })))
             }
             "alipay.trade.refund" => {
