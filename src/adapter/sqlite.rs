@@ -135,7 +135,8 @@ mod tests {
 
     const FIRST: Schema =
         Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x) STRICT_OR_NOT"], alone: false };
-    const ONE: Schema = Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x)"], alone: false };
+    const ONE: Schema =
+        Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x)"], alone: false };
     const TWO: Schema = Schema {
         what: "the test",
         application_id: 7,

@@ -32,7 +32,10 @@ const MAX_BUSY: Duration = Duration::from_millis(5);
 
 pub(super) enum Message {
     Call(Box<dyn FnOnce(&mut Worker) + Send>),
-    Answer { answer: HttpAnswer, flight: u64 },
+    Answer {
+        answer: HttpAnswer,
+        flight: u64,
+    },
     Stop(oneshot::Sender<()>),
     /// Nobody holds the terminal any more.
     Over,
@@ -282,7 +285,8 @@ mod tests {
     #[test]
     fn looking_out_is_given_up_when_nothing_comes_and_tried_again_now_and_then() {
         let luck = Luck::default();
-        let vain = |times: u32| (0..times).for_each(|_| assert!(look_out(&luck, Duration::ZERO, || None::<()>).is_none()));
+        let vain =
+            |times: u32| (0..times).for_each(|_| assert!(look_out(&luck, Duration::ZERO, || None::<()>).is_none()));
         let many = std::thread::available_parallelism().is_ok_and(|n| n.get() > 1);
         vain(Luck::PATIENCE - 1);
         assert_eq!(luck.is_worth_trying(), many);
