@@ -2,8 +2,8 @@
 //! waits.
 //!
 //! A command is two hops: to the thread, where it is decided, journalled, folded and answered, and back. Either side looks out for
-//! the other for a quarter of a millisecond before it sleeps, since waking up takes longer than most commands; whoever polls a call's
-//! future is held up no longer than that, however slow the disk is. What is due goes to the pool; its answer comes back as another
+//! the other for a quarter of a millisecond before it sleeps, since waking up takes longer than most commands, and leaves that off where it
+//! has not paid lately; whoever polls a call's future is held up no longer than that, however slow the disk is. What is due goes to the pool; its answer comes back as another
 //! message. Dropping a future never undoes or repeats a step: the thread has the command already.
 
 mod ask;

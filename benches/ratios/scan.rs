@@ -5,7 +5,6 @@ use crate::goods::Goods;
 use crate::measure::{Found, Goal, Measure, Outcome, in_turns, per_step};
 use crate::shop::{Shop, scratch, store};
 use rusqlite::Connection;
-use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +29,16 @@ pub const MEASURES: &[Measure] = &[
     },
 ];
 
-/// Each round shops a basket of articles that were not looked up before, then inserts the rows that this has written.
+/// Each round shops a basket of articles that were not looked up before, then inserts as many rows as this has written, of a visit
+/// beforehand: the journal belongs to the terminal alone as long as that is open.
 fn run(goods: &Arc<Goods>, effort: &Effort, skip_disk_sync: bool) -> Outcome<Found> {
     let shop = Shop::new(goods)?;
+    let steps = effort.repeat;
+    let rows = rehearsed(&shop, goods, steps)?;
     let terminal = shop.runtime.block_on(shop.open(skip_disk_sync))?;
     shop.runtime.block_on(terminal.set_network(false))?;
-    let written = Connection::open(shop.journal())?;
     let folder = scratch()?;
     let bare = bare(&folder.path().join("bare.sqlite"), skip_disk_sync)?;
-    let steps = effort.repeat;
-    let rows = RefCell::new(vec!["{}".repeat(200); steps]);
     let ours = |round: usize| -> Outcome<Duration> {
         let trip = shop.runtime.block_on(terminal.start_trip(store()?, ForwardPolicy::PreferOnline))?;
         let codes: Vec<String> = goods.pieces(round, steps).map(|a| a.gtin.to_string()).collect();
@@ -49,12 +48,10 @@ fn run(goods: &Arc<Goods>, effort: &Effort, skip_disk_sync: bool) -> Outcome<Fou
             }
             Ok(())
         })?;
-        *rows.borrow_mut() = last(&written, steps)?;
         shop.runtime.block_on(trip.cancel())?;
         Ok(took)
     };
     let reference = |_: usize| -> Outcome<Duration> {
-        let rows = rows.borrow();
         let mut insert = bare.prepare("INSERT INTO event (body) VALUES (?1)")?;
         per_step(steps, || rows.iter().try_for_each(|row| Ok(insert.execute([row]).map(drop)?)))
     };
@@ -70,6 +67,26 @@ pub fn bare(file: &Path, skip_disk_sync: bool) -> Outcome<Connection> {
     db.pragma_update(None, "synchronous", if skip_disk_sync { "OFF" } else { "FULL" })?;
     db.execute_batch("CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT")?;
     Ok(db)
+}
+
+/// The rows that a visit has written to the journal: one for each scan.
+fn rehearsed(shop: &Shop, goods: &Goods, steps: usize) -> Outcome<Vec<String>> {
+    let codes: Vec<String> = goods.pieces(0, steps).map(|a| a.gtin.to_string()).collect();
+    shop.runtime.block_on(async {
+        let terminal = shop.open(false).await?;
+        terminal.set_network(false).await?;
+        let trip = terminal.start_trip(store()?, ForwardPolicy::PreferOnline).await?;
+        for code in codes {
+            trip.scan(ScanInput::text(&code), None).await?;
+        }
+        terminal.shutdown().await?;
+        Outcome::Ok(())
+    })?;
+    let rows = last(&Connection::open(shop.journal())?, steps)?;
+    if rows.len() != steps || !rows.iter().all(|row| row.contains("line_added")) {
+        return Err("the newest rows are not those of the scans".into());
+    }
+    Ok(rows)
 }
 
 /// The newest rows of a journal.

@@ -31,6 +31,7 @@ const SCHEMA: Schema = Schema {
         CREATE INDEX spent_unsent ON spent (spent_at) WHERE sent = 0;
         CREATE TABLE revoked (jti TEXT PRIMARY KEY, keep_until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     "],
+    alone: false,
 };
 
 /// What came of spending a pass.

@@ -33,6 +33,8 @@ const SCHEMA: Schema = Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     "],
+    // The lock file keeps everybody else out.
+    alone: true,
 };
 
 /// A sealed key and what it is for.

@@ -16,6 +16,8 @@ pub struct Schema {
     pub application_id: i32,
     /// Statement batches; `user_version` counts those that a file has seen. Only ever appended to.
     pub migrations: &'static [&'static str],
+    /// Whether only one connection ever has it open: then its locks are taken once, and what the write-ahead log holds is known in memory.
+    pub alone: bool,
 }
 
 /// When a commit is on the disk.
@@ -74,6 +76,10 @@ pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Conn
     db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
     // Statements keep their plan whatever is bound to them: otherwise SQLite compiles one with a `LIMIT ?` anew each time.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fail)?;
+    if schema.alone {
+        // Before the file is touched, so that no index of the write-ahead log is shared (https://sqlite.org/wal.html, section 8).
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(fail)?;
+    }
     let version = identify(&db, schema)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
     db.pragma_update(None, "synchronous", durability.pragma()).map_err(fail)?;
@@ -157,12 +163,14 @@ mod tests {
     use super::*;
 
     const FIRST: Schema =
-        Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x) STRICT_OR_NOT"] };
-    const ONE: Schema = Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x)"] };
+        Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x) STRICT_OR_NOT"], alone: false };
+    const ONE: Schema =
+        Schema { what: "the test", application_id: 7, migrations: &["CREATE TABLE a(x)"], alone: false };
     const TWO: Schema = Schema {
         what: "the test",
         application_id: 7,
         migrations: &["CREATE TABLE a(x)", "ALTER TABLE a ADD COLUMN y DEFAULT 5"],
+        alone: false,
     };
 
     fn problem(result: Result<Connection, WalkpayError>) -> StorageProblem {

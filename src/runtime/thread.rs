@@ -11,6 +11,7 @@ use crate::error::WalkpayError;
 use crate::session::{HttpAnswer, JournalEvent, Session};
 use std::hint::spin_loop;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
@@ -31,7 +32,10 @@ const MAX_BUSY: Duration = Duration::from_millis(5);
 
 pub(super) enum Message {
     Call(Box<dyn FnOnce(&mut Worker) + Send>),
-    Answer { answer: HttpAnswer, flight: u64 },
+    Answer {
+        answer: HttpAnswer,
+        flight: u64,
+    },
     Stop(oneshot::Sender<()>),
     /// Nobody holds the terminal any more.
     Over,
@@ -53,6 +57,8 @@ pub(crate) struct Handle {
     vault: Arc<dyn KeyVault>,
     /// Held while keys are made, or proofs of an enrolment: two calls at once must not put two keys under one name into the vault.
     making_keys: Arc<Mutex<()>>,
+    /// With answers that come on the spot.
+    luck: Arc<Luck>,
 }
 
 /// Starts the thread, which opens the folder.
@@ -78,7 +84,7 @@ pub(crate) async fn open(setup: Setup) -> Result<Handle, WalkpayError> {
         .spawn(live)
         .map_err(|e| WalkpayError::Internal { detail: format!("no thread for the terminal: {e}") })?;
     opened.await.map_err(|_| WalkpayError::Internal { detail: "opening broke off".into() })??;
-    Ok(Handle { sender, vault, making_keys: Arc::default() })
+    Ok(Handle { sender, vault, making_keys: Arc::default(), luck: Arc::default() })
 }
 
 fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayError> {
@@ -98,10 +104,11 @@ fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayErro
 }
 
 fn run(mut worker: Worker, inbox: &Receiver<Message>) {
-    let mut settled = Instant::now();
+    let (mut settled, luck) = (Instant::now(), Luck::default());
     loop {
         // Who has called is answered before anything is sent: the next call often follows at once.
-        let mut next = if settled.elapsed() < MAX_BUSY { look_out(LINGER, || inbox.try_recv().ok()) } else { None };
+        let look = || inbox.try_recv().ok();
+        let mut next = if settled.elapsed() < MAX_BUSY { look_out(&luck, LINGER, look) } else { None };
         if next.is_none() {
             worker.settle();
             settled = Instant::now();
@@ -129,21 +136,49 @@ fn run(mut worker: Worker, inbox: &Receiver<Message>) {
     }
 }
 
-/// Looks again and again for a short while: cheaper than being woken up for what comes soon. With one processor there is nobody who
-/// could bring it meanwhile.
-fn look_out<T>(at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    static ALONE: LazyLock<bool> = LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1));
+/// Looks again and again for a short while: cheaper than being woken up for what comes soon, as long as it does come soon.
+fn look_out<T>(luck: &Luck, at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let worth_it = luck.is_worth_trying();
     let start = Instant::now();
     loop {
         for _ in 0..16 {
             if let Some(found) = look() {
+                luck.won();
                 return Some(found);
             }
             spin_loop();
         }
-        if *ALONE || start.elapsed() >= at_most {
+        if !worth_it || start.elapsed() >= at_most {
+            luck.lost();
             return None;
         }
+    }
+}
+
+/// Whether looking out has been worth it lately: how often in a row it was not. It is not when people scan, who are slow; behind a slow
+/// disk; and where processors are scarce, since what is looked out for may need the very one that this takes.
+#[derive(Default)]
+struct Luck(AtomicU32);
+
+impl Luck {
+    /// So often in a row before it is given up.
+    const PATIENCE: u32 = 4;
+    /// After so many more it is tried once again.
+    const AGAIN: u32 = 64;
+
+    fn is_worth_trying(&self) -> bool {
+        static ALONE: LazyLock<bool> =
+            LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1));
+        let vain = self.0.load(Ordering::Relaxed);
+        !*ALONE && (vain < Self::PATIENCE || vain.is_multiple_of(Self::AGAIN))
+    }
+
+    fn won(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn lost(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -164,7 +199,7 @@ impl Handle {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Closed) => Some(Err(WalkpayError::ShutDown)),
         };
-        match look_out(ON_THE_SPOT, soon) {
+        match look_out(&self.luck, ON_THE_SPOT, soon) {
             Some(answer) => answer?,
             None => answer.await.map_err(|_| WalkpayError::ShutDown)?,
         }
@@ -240,5 +275,28 @@ impl Back {
         if let Some(sender) = self.0.upgrade() {
             let _ = sender.send(Message::Answer { answer, flight });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_out_is_given_up_when_nothing_comes_and_tried_again_now_and_then() {
+        let luck = Luck::default();
+        let vain =
+            |times: u32| (0..times).for_each(|_| assert!(look_out(&luck, Duration::ZERO, || None::<()>).is_none()));
+        let many = std::thread::available_parallelism().is_ok_and(|n| n.get() > 1);
+        vain(Luck::PATIENCE - 1);
+        assert_eq!(luck.is_worth_trying(), many);
+        vain(1);
+        assert!(!luck.is_worth_trying());
+        vain(Luck::AGAIN - Luck::PATIENCE);
+        assert_eq!(luck.is_worth_trying(), many, "once in a while");
+        vain(1);
+        assert!(!luck.is_worth_trying());
+        assert_eq!(look_out(&luck, Duration::ZERO, || Some(7)), Some(7), "what is there already is always found");
+        assert_eq!(luck.is_worth_trying(), many);
     }
 }

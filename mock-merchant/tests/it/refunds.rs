@@ -119,7 +119,8 @@ async fn what_a_channel_refuses_to_give_back_is_kept_in_suspense() {
     assert_eq!(ask(&shop, &key, number, Some("r1"), &json!({})).await.status(), StatusCode::CREATED);
     let refund = ended(&shop, &key, number).await.remove(0);
     assert_eq!(refund.status, RefundStatus::Failed);
-    let expected = [(PaymentMethod::Test, 600, LegState::Failed), (PaymentMethod::StoredValue, 400, LegState::Succeeded)];
+    let expected =
+        [(PaymentMethod::Test, 600, LegState::Failed), (PaymentMethod::StoredValue, 400, LegState::Succeeded)];
     assert_eq!(legs(&refund), expected, "stored value goes back all the same");
     let channel = shop.running.app().channels.test().unwrap().clone();
     assert_eq!(channel.trade(&trade).unwrap().refunded, 0);

@@ -59,7 +59,8 @@ async fn b24_a_source_that_does_not_answer_in_time_is_told_again() {
     let mut endless = called(&slow).await;
     endless.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"decision\":").await.unwrap();
     given_up(endless).await;
-    let delivered = |all: &[Value]| all.iter().find(|m| m["service_number"] == *other && m["last_status"] == 200).cloned();
+    let delivered =
+        |all: &[Value]| all.iter().find(|m| m["service_number"] == *other && m["last_status"] == 200).cloned();
     assert_eq!(desk.deliveries_until("", delivered).await["status"], "delivered");
     assert_eq!(desk.get(&format!("/orders/{other}")).await.1["status"], "awaiting_confirmation");
     shop.running.shutdown().await;

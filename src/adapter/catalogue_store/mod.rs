@@ -38,6 +38,7 @@ const SCHEMA: Schema = Schema {
         CREATE TABLE promotion (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE template (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
     "],
+    alone: false,
 };
 
 /// Where the catalogue of `store` is. Store identifiers differ in case, file systems may not: capitals are marked.
