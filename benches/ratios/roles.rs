@@ -41,7 +41,13 @@ async fn merchant(data: PathBuf, goods: &Goods) -> Outcome<()> {
     let policy = domain::Config { limits, new_device_limits: limits, ..config.policy.clone() };
     let config = Config {
         demo: true,
-        limits: Limits { per_address: rate, per_device: rate, ..Limits::default() },
+        limits: Limits {
+            per_address: rate,
+            per_device: rate,
+            enrolments_per_address: rate,
+            documents_per_day: u32::MAX,
+            ..Limits::default()
+        },
         policy,
         ..config
     };

@@ -171,6 +171,15 @@ impl Keyring {
         key.signing.jws(document)
     }
 
+    /// When the first use is without a key, if none is rotated.
+    pub fn lasts_until(&self) -> Timestamp {
+        let ends = |usage| self.keys.iter().filter(|k| k.usage == usage).map(|k| k.exp).max();
+        USES.into_iter()
+            .map(|usage| ends(usage).unwrap_or(Timestamp::from_millis(0)))
+            .min()
+            .unwrap_or(Timestamp::from_millis(0))
+    }
+
     /// The public key `kid` if it may have signed documents of `usage` at `at`.
     pub fn find(&self, kid: &KeyId, usage: KeyUse, at: Timestamp) -> Option<&PublicKey> {
         self.keys
@@ -348,6 +357,7 @@ mod tests {
         assert!(verify::<StaffToken>(&jws, |kid| set.document.find(kid, KeyUse::Staff, now)).is_ok());
         assert!(verify::<StaffToken>(&jws, |kid| set.document.find(kid, KeyUse::Pass, now)).is_err());
         assert!(ring.sign(KeyUse::Staff, now.plus(KEY_LIFE), &token(now)).is_err(), "expired");
+        assert_eq!(ring.lasts_until(), now.plus(KEY_LIFE), "the first that ends");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::Mutex;
+use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -24,6 +25,7 @@ pub struct Metrics {
     exported: Counter,
     webhooks: Family<Labels<1>, Counter>,
     channel_calls: Family<Labels<2>, Counter>,
+    keys: Gauge,
 }
 
 impl Default for Metrics {
@@ -42,6 +44,7 @@ impl Default for Metrics {
             exported: Counter::default(),
             webhooks: Family::default(),
             channel_calls: Family::default(),
+            keys: Gauge::default(),
         };
         registry.register("http_requests", "Requests by route, method and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route, polls included", metrics.seconds.clone());
@@ -59,6 +62,8 @@ impl Default for Metrics {
         registry.register("webhooks", "Messages sent to service systems by outcome", metrics.webhooks.clone());
         let channel_calls = metrics.channel_calls.clone();
         registry.register("channel_calls", "Calls to payment channels by operation and outcome", channel_calls);
+        let keys = metrics.keys.clone();
+        registry.register("keys_seconds_left", "Until the first of the merchant's keys is over", keys);
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -109,6 +114,11 @@ impl Metrics {
         for (kind, state, count) in counts {
             self.gauges.get_or_create(&[("kind", kind.to_owned()), ("state", state)]).set(count);
         }
+    }
+
+    /// Takes over for how long all of the merchant's keys last.
+    pub fn keys_last(&self, left: Duration) {
+        self.keys.set(i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Counts a request as waiting for the writer until what is returned is dropped.

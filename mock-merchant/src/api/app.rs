@@ -8,14 +8,14 @@ use crate::domain::{self, Answer, Caller, Command, Core, Ctx, Query};
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::random;
-use crate::server::limits::{Buckets, Limits};
+use crate::server::limits::{Buckets, Limits, Places};
 use crate::server::waiters::Waiters;
 use crate::sim::Faults;
 use crate::store::{Readers, Tx, Writer};
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -26,6 +26,8 @@ use walkpay::{DeviceId, KeyId, MerchantId, Timestamp};
 
 /// How many addresses and devices are remembered for rates.
 const RATE_KEYS: usize = 20_000;
+/// How many devices are remembered for what they may send in a day.
+const DAY_KEYS: usize = 1_000_000;
 /// How many device keys are remembered; the database has all of them.
 const CACHED_KEYS: usize = 50_000;
 /// How many nonces are remembered: 2,000 requests a second over the time that a signature is fresh.
@@ -66,6 +68,8 @@ pub struct App {
     pub holder: OnceLock<Holder>,
     /// Whether the address of a caller is the one that a proxy reports.
     pub behind_proxy: bool,
+    /// Digest of the key that lets others than this machine read the metrics.
+    pub metrics_key: Option<[u8; 32]>,
     /// Requests in work, polls aside.
     pub requests: Semaphore,
     /// Polls that wait.
@@ -78,8 +82,14 @@ pub struct App {
     pub waiters: Arc<Waiters>,
     /// Rates by network address.
     pub addresses: Buckets<IpAddr>,
+    /// Enrolments begun by network address.
+    pub enrolments: Buckets<IpAddr>,
+    /// Requests in work by network address.
+    pub in_work: Places<IpAddr>,
     /// Rates by device.
     pub device_rates: Buckets<DeviceId>,
+    /// What devices may send in a day.
+    pub documents: Buckets<DeviceId>,
     /// Rates by service system.
     pub source_rates: Buckets<i64>,
     /// Nonces of request signatures.
@@ -90,12 +100,18 @@ pub struct App {
     pub messages: Notify,
     /// Bulk hand-ins in work.
     pub bulks: Semaphore,
+    /// Bulk hand-ins in work by service system.
+    pub bulk_sources: Places<i64>,
+    /// The counts of `/metrics`, and when they were asked for.
+    pub counts: tokio::sync::Mutex<Option<(std::time::Instant, Vec<(&'static str, String, i64)>)>>,
     /// True once the server is to stop: polls end, `/healthz` says so.
     pub stopping: watch::Receiver<bool>,
     /// The OpenAPI document, as text.
     pub document: OnceLock<Bytes>,
     /// Whether writer and worker are alive.
     pub healthy: AtomicBool,
+    /// How often in a row the worker has failed.
+    pub faults: AtomicU32,
     keys: RwLock<HashMap<KeyId, Arc<DeviceKey>>>,
 }
 
@@ -119,6 +135,8 @@ pub struct Parts {
     pub channels: Channels,
     /// Whether a proxy reports addresses.
     pub behind_proxy: bool,
+    /// Digest of the key that lets others than this machine read the metrics.
+    pub metrics_key: Option<[u8; 32]>,
     /// Who waits for which device.
     pub waiters: Arc<Waiters>,
     /// Tells the worker that there may be something to do.
@@ -141,13 +159,19 @@ impl App {
             questions: Semaphore::new(limits.questions.clamp(1, Semaphore::MAX_PERMITS)),
             exports: Arc::new(Semaphore::new(limits.exports.clamp(1, Semaphore::MAX_PERMITS))),
             addresses: Buckets::new(limits.per_address, RATE_KEYS),
+            enrolments: Buckets::new(limits.enrolments_per_address, RATE_KEYS),
+            in_work: Places::default(),
             device_rates: Buckets::new(limits.per_device, RATE_KEYS),
+            documents: Buckets::daily(limits.documents_per_day, DAY_KEYS),
             source_rates: Buckets::new(limits.per_source, RATE_KEYS),
             nonces: Mutex::new(NonceGuard::new(parts.not_before, NONCES, NONCES_PER_KEY)),
             document: OnceLock::new(),
             healthy: AtomicBool::new(true),
+            faults: AtomicU32::new(0),
             messages: Notify::new(),
             bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
+            bulk_sources: Places::default(),
+            counts: tokio::sync::Mutex::default(),
             keys: RwLock::default(),
             merchant_id: parts.merchant_id,
             core: parts.core,
@@ -157,6 +181,7 @@ impl App {
             sim: parts.sim,
             channels: parts.channels,
             behind_proxy: parts.behind_proxy,
+            metrics_key: parts.metrics_key,
             waiters: parts.waiters,
             kick: parts.kick,
             stopping: parts.stopping,

@@ -29,8 +29,15 @@ const PART: usize = 64;
     responses((status = 200, description = "A line per line, as `BulkAnswer` says", body = String, content_type = "application/x-ndjson"),
         (status = 422, description = "`invalid_value`: no lines, or too many")))]
 pub async fn hand_in_bulk(State(app): State<Arc<App>>, source: Source, request: Request) -> Result<Response, Refusal> {
+    let id = source.0.source;
     let caller = source.with(Scope::OrdersWrite)?;
     check_type(request.headers(), NDJSON)?;
+    // An upload takes its time: nobody takes the room of others with it.
+    let Some(_place) = app.bulk_sources.enter(id, 1) else {
+        return Err(Refusal::unavailable(
+            "A bulk hand-in of this service system is in work: try again when it is answered.",
+        ));
+    };
     let Ok(_room) = app.bulks.try_acquire() else {
         return Err(Refusal::unavailable("Too many bulk hand-ins are in work: try again."));
     };

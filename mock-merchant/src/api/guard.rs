@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::rand::{SecureRandom, SystemRandom};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Instrument;
 use walkpay::protocol::crypto::base64url;
 use walkpay::protocol::problem::ProblemCode;
@@ -61,24 +61,53 @@ pub async fn options(request: Request, next: Next) -> Response {
     }
 }
 
-/// Lets a request in if its sender keeps its rate and there is room. Health and metrics always get in.
+/// Lets a request in if its sender keeps its rate, has few others in work, and there is room. Health is always told.
 pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path == "/healthz" || path == "/metrics" {
+    if path == "/healthz" {
         return next.run(request).await;
     }
-    if let Some(address) = sender(&request, app.behind_proxy)
+    let address = sender(&request, app.behind_proxy).map(network);
+    if let Some(address) = address
         && let Err(wait) = app.addresses.take(address, Instant::now())
+    {
+        return Refusal::rate_limited(wait).into_response();
+    }
+    if path == "/terminal/v1/enrolments"
+        && let Some(address) = address
+        && let Err(wait) = app.enrolments.take(address, Instant::now())
     {
         return Refusal::rate_limited(wait).into_response();
     }
     if path == "/terminal/v1/events" {
         return next.run(request).await;
     }
+    // A body may take its time to come: one address does not take all the room with that.
+    let place = address.map(|address| app.in_work.enter(address, app.limits.requests_per_address));
+    if matches!(place, Some(None)) {
+        return Refusal::rate_limited(Duration::from_secs(1)).into_response();
+    }
     match app.requests.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => Refusal::unavailable("Too many requests are in work: try again.").into_response(),
     }
+}
+
+/// What counts as one address: of IPv6 the network that one subscriber has (RFC 6177), a /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if !v6.is_loopback() && v6.to_ipv4_mapped().is_none() => {
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
+        }
+        other => other.to_canonical(),
+    }
+}
+
+/// Whether a request comes from this machine itself, not by way of a proxy on it.
+pub(super) fn local(request: &Request, behind_proxy: bool) -> bool {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
+    let reported = behind_proxy && request.headers().contains_key("x-forwarded-for");
+    !reported && peer.is_some_and(|peer| peer.to_canonical().is_loopback())
 }
 
 fn sender(request: &Request, behind_proxy: bool) -> Option<IpAddr> {
@@ -113,5 +142,19 @@ fn method_name(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let network_of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), network_of("2001:db8:1:2:ffff::1"));
+        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
+        assert_eq!((network_of("::ffff:10.0.0.7").as_str(), network_of("10.0.0.7").as_str()), ("10.0.0.7", "10.0.0.7"));
+        assert_eq!(network_of("::1"), "::1");
     }
 }

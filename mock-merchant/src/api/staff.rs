@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use walkpay::TripId;
 use walkpay::protocol::message::{CheckDetail, CheckSummary, Checks, DecisionAnswer, DecisionPut};
+use walkpay::protocol::problem::ProblemCode;
 
 fn summary(c: &Check) -> CheckSummary {
     CheckSummary {
@@ -47,7 +48,13 @@ pub async fn check(
     staff: Staff,
     Path((trip_id, attempt)): Path<(TripId, u32)>,
 ) -> Result<Response, Refusal> {
-    let found = waiting(&app, &staff).await?.into_iter().find(|c| c.trip_id == trip_id && c.attempt == attempt);
+    let found = match app.ask(staff.caller.clone(), Ask::Check { trip_id, attempt }).await {
+        Ok(Answer::Checks(checks)) => checks.into_iter().next(),
+        Ok(_) => return Err(unexpected()),
+        // That another store has such a check is not told.
+        Err(refusal) if refusal.code == ProblemCode::Forbidden => None,
+        Err(refusal) => return Err(refusal),
+    };
     let found = found.ok_or_else(|| Refusal::not_found("check that waits"))?;
     let detail = CheckDetail { summary: summary(&found), basket_sha256: found.basket_sha256, lines: found.lines };
     Ok(([(CACHE_CONTROL, "no-store")], Json(detail)).into_response())
@@ -59,7 +66,7 @@ pub async fn check(
     request_body = DecisionPut, security(("staff_token" = [])),
     responses(
         (status = 200, description = "Decided; the verdict goes to the device as an event", body = DecisionAnswer),
-        (status = 409, description = "`already_decided`, `trip_cancelled`"),
+        (status = 409, description = "`already_decided`"),
         (status = 412, description = "`precondition_failed`: another basket than the one that was looked at")))]
 pub async fn decide(
     State(app): State<Arc<App>>,

@@ -286,6 +286,7 @@ impl AsRef<[u8]> for Shared {
 }
 
 async fn recorded(app: &App, device: &SignedBy, command: Command) -> Result<Response, Refusal> {
+    app.documents.take(device.device_id, std::time::Instant::now()).map_err(Refusal::rate_limited)?;
     match app.execute(device.caller(), command).await? {
         Answer::Recorded { body, repeat } => {
             let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };

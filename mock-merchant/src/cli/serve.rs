@@ -49,6 +49,12 @@ pub struct Serve {
     /// Requests per second of one network address; twice as many may come at once after a pause.
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     address_rate: u32,
+    /// Documents of one device in a day: baskets, holds, cancellations, key rotations.
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    device_documents: u32,
+    /// A file with the bearer token that lets a collector on another machine read /metrics; without it, only this machine can.
+    #[arg(long, value_name = "FILE")]
+    metrics_key_file: Option<PathBuf>,
     /// Seconds that a request's body may take to arrive.
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     body_seconds: u64,
@@ -84,6 +90,14 @@ impl Serve {
             }
             _ => None,
         };
+        let metrics_key = match self.metrics_key_file {
+            Some(path) => Some(std::fs::read_to_string(&path).map_err(|cause| CliError::File { path, cause })?),
+            None => None,
+        };
+        let metrics_key = metrics_key.map(|key| key.trim().to_owned());
+        if metrics_key.as_ref().is_some_and(|key| key.len() < 16) {
+            return Err(CliError::Other("--metrics-key-file: expected a key of 16 characters or more".to_owned()));
+        }
         let mut config = Config {
             listen: self.listen,
             sim: common.sim,
@@ -92,11 +106,13 @@ impl Serve {
             bank_listen: self.bank_listen,
             tls: self.tls_cert.zip(self.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
             behind_proxy: self.behind_proxy,
+            metrics_key,
             public_url: self.public_url,
             merchant_id: common.merchant_id.clone(),
             merchant_name: common.merchant_name.clone(),
             limits: Limits {
                 per_device: Rate { burst: self.device_rate.saturating_mul(4), ..rate(self.device_rate) },
+                documents_per_day: self.device_documents,
                 per_address: rate(self.address_rate),
                 body_time: Duration::from_secs(self.body_seconds),
                 ..Limits::default()

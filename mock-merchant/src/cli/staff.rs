@@ -105,18 +105,13 @@ impl Decide {
     }
 
     fn waiting_basket(&self, open: &Open) -> Result<String, CliError> {
-        let Answer::Stores(stores) = open.operator().ask(Query::Stores)? else {
-            return Err(CliError::Other("no shops".to_owned()));
-        };
-        for store in stores {
-            let found = checks(open, &store.store_id)?
-                .into_iter()
-                .find(|c| c.trip_id == self.trip && c.attempt == self.attempt);
-            if let Some(check) = found {
-                return Ok(check.basket_sha256);
-            }
+        match open.operator().ask(Query::Check { trip_id: self.trip, attempt: self.attempt })? {
+            Answer::Checks(checks) => match checks.into_iter().next() {
+                Some(check) => Ok(check.basket_sha256),
+                None => Err(CliError::Other(format!("no such check waits: {CHECKS}"))),
+            },
+            other => Err(unexpected(&other)),
         }
-        Err(CliError::Other(format!("no such check waits: {CHECKS}")))
     }
 }
 
@@ -135,15 +130,32 @@ pub enum Gate {
         /// The gates that share a list of spent passes.
         group: GateGroup,
     },
+    /// List the tokens of gates: what each is called by, its group, when it was made.
+    List,
+    /// Take a token back: the gate that has it is a stranger from then on.
+    Revoke {
+        /// What `gate list` calls it by.
+        key: String,
+    },
 }
 
 impl Gate {
     /// Carries the command out.
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let Self::Token { group } = self;
-        match Open::existing(common)?.operator().run(AdminCommand::NewGateKey(group))? {
-            Answer::GateKey(key) => println!("{key}"),
-            other => return Err(unexpected(&other)),
+        let open = Open::existing(common)?;
+        match self {
+            Self::Token { group } => match open.operator().run(AdminCommand::NewGateKey(group))? {
+                Answer::GateKey(key) => println!("{key}"),
+                other => return Err(unexpected(&other)),
+            },
+            Self::List => match open.operator().ask(Query::GateKeys)? {
+                Answer::GateKeys(keys) => keys.iter().for_each(|(key, group, at)| println!("{key}\t{group}\t{at}")),
+                other => return Err(unexpected(&other)),
+            },
+            Self::Revoke { key } => {
+                let revoke = AdminCommand::RevokeGateKey(key);
+                open.operator().run(revoke).map_err(|e| refused(e, "`gate list` lists the tokens"))?;
+            }
         }
         Ok(())
     }

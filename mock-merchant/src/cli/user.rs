@@ -4,8 +4,10 @@ use super::folder::Open;
 use super::{CliError, Common, refused, unexpected};
 use crate::bank::{Bank, NewAccount};
 use crate::domain::{AdminCommand, Answer, BankAccount, NewUser, Query};
-use crate::store::{Tx, users};
+use crate::failure::Failure;
+use crate::store::{StoreError, Tx, ledger, orders, privacy, stores, users};
 use clap::{Args, Subcommand};
+use std::collections::BTreeSet;
 use walkpay::{Currency, Money, UserName};
 
 const ADVICE: &str = "`user list` lists the users";
@@ -126,7 +128,14 @@ impl User {
                 Err(e) => return Err(refused(e, ADVICE)),
             },
             Self::Erase { user, yes: _ } => {
+                for note in Tx::read(operator.connection, |tx| Ok(outstanding(tx, &user)?))? {
+                    eprintln!("note: {note}");
+                }
                 run(AdminCommand::EraseUser { user_name: user })?;
+                if !privacy::scrub(operator.connection).map_err(Failure::from)? {
+                    let detail = "erased; the write-ahead log has older pages until nobody reads an older snapshot and it is emptied";
+                    eprintln!("note: {detail}");
+                }
             }
             Self::TopUp { user, amount, currency, reference } => {
                 let amount = Money::parse(&amount, currency)?;
@@ -145,6 +154,27 @@ impl User {
         }
         Ok(())
     }
+}
+
+/// What is open between somebody and the merchant when they are erased: nobody can be asked afterwards.
+fn outstanding(tx: &Tx<'_>, name: &UserName) -> Result<Vec<String>, StoreError> {
+    let Some(user) = users::find(tx, name)? else { return Ok(Vec::new()) };
+    let mut notes = Vec::new();
+    if let Some(account) = user.account {
+        let (balance, _) = ledger::balance(tx, account)?;
+        if balance.minor > 0 {
+            notes.push(format!("their stored value, {balance}, stays in the books: pay it out by other means"));
+        }
+    }
+    let currencies: BTreeSet<_> = stores::all(tx)?.iter().map(|s| s.currency().code().to_owned()).collect();
+    for code in currencies {
+        let Ok(currency) = Currency::parse(&code) else { continue };
+        let owed = orders::owed(tx, user.user, currency)?;
+        if owed > 0 {
+            notes.push(format!("they owe {}: it stays payable under their opaque identifier", currency.minor(owed)));
+        }
+    }
+    Ok(notes)
 }
 
 impl Add {

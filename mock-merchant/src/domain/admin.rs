@@ -57,6 +57,10 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
         },
         AdminCommand::NewStaffToken { store_id, staff_id, hours } => staff_token(tx, ctx, &store_id, &staff_id, hours),
         AdminCommand::NewGateKey(group) => gate_key(tx, ctx, &group),
+        AdminCommand::RevokeGateKey(key) => match stores::remove_gate_key(tx, &key)? {
+            true => done(tx, ctx, "revoke_gate_key", &key),
+            false => Err(refuse(ProblemCode::NotFound, "no gate has such a key")),
+        },
         AdminCommand::ReturnSuspense(id) => suspense::return_it(tx, ctx, id),
         AdminCommand::SettleSuspense { suspense: id, note } => suspense::settle(tx, ctx, id, &note),
         AdminCommand::Source(command) => super::service::administer(tx, ctx, command).map(Answer::Told),

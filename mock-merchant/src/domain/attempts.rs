@@ -92,7 +92,7 @@ pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedAt
         return Err(refuse(ProblemCode::DocumentMismatch, "the trip is of another device or store"));
     }
     if trip.state == TripState::Open {
-        trips::sign(tx, &trip.trip, document.attempt, ctx.now)?;
+        trips::sign(tx, &trip.trip, document.attempt, ctx.sign_of_life(&trip))?;
         supersede(tx, ctx, &trip, &device, &prepared.store, document.attempt)?;
     }
     let mut checks = prepared.appraisal.ages.clone();
@@ -268,11 +268,11 @@ impl Case<'_> {
         if at > self.ctx.now.plus(config.clock_ahead) {
             return Some(rejected(ReasonCode::PricedAt, format!("{at} is in the future: it is {}", self.ctx.now)));
         }
-        let earliest = self.trip.first_seen.minus(config.trip_idle);
+        let earliest = self.trip.first_seen.minus(config.trip_idle).max(self.ctx.now.minus(config.trip_max));
         if at < earliest {
             return Some(rejected(
                 ReasonCode::PricedAt,
-                format!("{at} is before the trip: expected {earliest} or later"),
+                format!("{at} is before the trip or too long ago: expected {earliest} or later"),
             ));
         }
         if at > usable_until {
@@ -310,10 +310,15 @@ impl Case<'_> {
                 false => Finding::Uncovered { shortfall: total.currency.minor(total.minor - cover) },
             });
         }
-        match checks.is_empty() {
-            true => Ok(Finding::Accepted { stored_value, hold: hold.cloned() }),
-            false => Ok(Finding::Check),
+        if checks.is_empty() {
+            return Ok(Finding::Accepted { stored_value, hold: hold.cloned() });
         }
+        let most = self.ctx.config.checks_per_user;
+        if attempts::checks_of_user(self.tx, self.device.user, &self.trip.trip)? >= u64::from(most) {
+            let detail = format!("{most} baskets of other visits wait for staff already");
+            return Ok(rejected(ReasonCode::CountLimit, detail));
+        }
+        Ok(Finding::Check)
     }
 
     /// Whether the bank will debit a placed hold on the strength of this basket: the user has confirmed to the bank the key that the hold was

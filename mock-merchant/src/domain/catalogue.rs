@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use walkpay::barcode::Gtin;
-use walkpay::basket::{PRICING_VERSION, parse_lines, verify_lines};
+use walkpay::basket::{PRICING_VERSION, SentLines, parse_lines, verify_lines};
 use walkpay::catalogue::{Article, CatalogueHeader, PriceBook, Row, parse_row, write_row};
 use walkpay::protocol::crypto::digest;
 use walkpay::protocol::document::{BasketSummary, CatalogueManifest, EventBody, KeyUse, Reason, ReasonCode};
@@ -117,6 +117,10 @@ pub(super) fn appraise(
             articles.insert(line.gtin, article);
         }
     }
+    if let Some(stopped) = recalled(tx, ctx, store, &revision, &sent)? {
+        let usable_until = revision.usable_until;
+        return Ok(Appraisal { form: None, usable_until, content: Some(stopped), repriced: None, ages: Vec::new() });
+    }
     let priced = verify_lines(&sent, document.priced_at, &loaded.book, &articles);
     let (content, repriced, ages) = match priced {
         Err(mismatches) => {
@@ -143,6 +147,30 @@ pub(super) fn appraise(
         }
     };
     Ok(Appraisal { form: None, usable_until: revision.usable_until, content, repriced, ages })
+}
+
+/// The lines whose sale the newest revision stops, whichever one they are priced with: a recall counts at once.
+fn recalled(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    store: &StoreRow,
+    priced_with: &Revision,
+    sent: &SentLines,
+) -> Result<Option<Rejection>, Failure> {
+    let newest = rows::newest(tx, store.store)?.or_defect("newest revision")?;
+    if newest.revision == priced_with.revision {
+        return Ok(None);
+    }
+    let loaded = ctx.catalogues.loaded(tx, store, &newest)?;
+    let mut reasons = Vec::new();
+    for line in &sent.lines {
+        let article = loaded.article(tx, store.store, newest.revision, line.gtin)?;
+        if article.is_some_and(|a| a.sale_stopped) {
+            let detail = format!("{} must not be sold any more", line.gtin);
+            reasons.push(Reason { code: ReasonCode::SaleStopped, line: Some(line.line.0), detail });
+        }
+    }
+    Ok((!reasons.is_empty()).then_some(Rejection { reasons, repriced: None }))
 }
 
 impl Catalogues {

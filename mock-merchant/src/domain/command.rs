@@ -207,6 +207,8 @@ pub enum AdminCommand {
     },
     /// → [`Answer::GateKey`].
     NewGateKey(GateGroup),
+    /// Takes a gate's API key back, by the number that [`Query::GateKeys`] tells → [`Answer::Done`].
+    RevokeGateKey(String),
     /// Gives money in suspense back: to the bank, or to its payer's stored value → [`Answer::Done`].
     ReturnSuspense(i64),
     /// Closes money in suspense that was settled by other means → [`Answer::Done`].
@@ -293,6 +295,13 @@ pub enum Query {
         /// The store.
         store_id: StoreId,
     },
+    /// One check that waits, by staff of its store or the operator → [`Answer::Checks`] with none or one.
+    Check {
+        /// The visit.
+        trip_id: TripId,
+        /// The attempt.
+        attempt: u32,
+    },
     /// By the operator → [`Answer::Devices`].
     Devices {
         /// Whose.
@@ -305,6 +314,8 @@ pub enum Query {
     },
     /// `/service/v1`, by a service system → [`Answer::Service`].
     Service(ServiceQuery),
+    /// By the operator → [`Answer::GateKeys`].
+    GateKeys,
     /// All stores, by anyone → [`Answer::Stores`].
     Stores,
     /// What became of a trip's money, by the operator → [`Answer::Trip`].
@@ -376,6 +387,8 @@ pub enum Answer {
     StaffToken(String),
     /// A gate's API key; shown once, stored hashed.
     GateKey(String),
+    /// The API keys of gates: what each is called by, its group, when it was made.
+    GateKeys(Vec<(String, GateGroup, Timestamp)>),
     /// Events after the cursor, each a JWS; the clock statement is the caller's to add.
     Events(Vec<String>),
     /// See [`KeySetAnswer`].

@@ -19,6 +19,8 @@ pub struct Config {
     pub new_device: Duration,
     /// How many of 1,000 accepted baskets are checked by staff first.
     pub spot_check_per_mille: u32,
+    /// How many checks of one user may wait for staff at one time, so that nobody fills the list of a store.
+    pub checks_per_user: u32,
     /// How long an exit pass lets its holder out; at most 30 minutes.
     pub exit_pass: Duration,
     /// How long an enrolment code works; at most 15 minutes.
@@ -27,6 +29,8 @@ pub struct Config {
     pub enrolment_nonce: Duration,
     /// A trip without a sign of life for this long is given up.
     pub trip_idle: Duration,
+    /// A trip is given up this long after its first sight, whatever its signs of life; a basket is priced at most so long ago.
+    pub trip_max: Duration,
     /// How far a device's idea of merchant time may be ahead.
     pub clock_ahead: Duration,
     /// How long a catalogue revision may be priced with after the merchant last renewed it.
@@ -100,10 +104,12 @@ impl Default for Config {
             new_device_limits: Limits { purchase: 500, day: 1_000, count: 20 },
             new_device: Duration::from_secs(24 * 3600),
             spot_check_per_mille: 0,
+            checks_per_user: 3,
             exit_pass: Duration::from_secs(30 * 60),
             enrolment_code: Duration::from_secs(15 * 60),
             enrolment_nonce: Duration::from_secs(5 * 60),
             trip_idle: Duration::from_secs(12 * 3600),
+            trip_max: Duration::from_secs(24 * 3600),
             clock_ahead: Duration::from_secs(5 * 60),
             catalogue_usable: Duration::from_secs(24 * 3600),
             payable: Duration::from_secs(14 * 24 * 3600),

@@ -3,6 +3,7 @@
 use super::catalogue::Catalogues;
 use super::config::Config;
 use crate::keys::Keyring;
+use crate::store::trips::Trip;
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLock};
 use walkpay::Timestamp;
@@ -49,6 +50,15 @@ impl Random {
     /// A number below `n`, which is small.
     pub fn below(&self, n: u32) -> u32 {
         u32::from_be_bytes(self.bytes()) % n.max(1)
+    }
+}
+
+impl Ctx {
+    /// What a sign of life of a trip counts as now: a trip is given up some time after its last one, and never later than
+    /// [`Config::trip_max`] after its first sight.
+    pub(super) fn sign_of_life(&self, trip: &Trip) -> Timestamp {
+        let latest = trip.first_seen.plus(self.config.trip_max.saturating_sub(self.config.trip_idle));
+        self.now.min(latest)
     }
 }
 

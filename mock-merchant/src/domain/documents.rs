@@ -74,7 +74,8 @@ pub(super) fn received<D: OfDevice>(
     Ok(signed)
 }
 
-/// What comes first in the writer's turn: the caller's device, the key still in force, the document's number noted.
+/// What comes first in the writer's turn: the caller's device, the key still in force, nothing new of a revoked device or an erased user, the
+/// document's number noted.
 pub(super) fn taken_in<D: OfDevice>(
     tx: &Tx<'_>,
     ctx: &Ctx,
@@ -85,6 +86,7 @@ pub(super) fn taken_in<D: OfDevice>(
     let (device, _) = caller(tx, asking)?;
     let seq = signed.document.device_seq();
     still_good(tx, &device, key, &signed.kid, seq)?;
+    takes_part(tx, &device, seq, signed.jws())?;
     note(tx, ctx, &device, seq, signed.jws())?;
     Ok(device)
 }
@@ -118,6 +120,15 @@ fn still_good(tx: &Tx<'_>, device: &Device, key: Key, kid: &KeyId, device_seq: u
         return Ok(());
     }
     Err(refuse(ProblemCode::DocumentInvalid, "the document is signed with a key that is not in force"))
+}
+
+/// Nothing of a device that was revoked or whose user was erased is recorded; what was recorded before has its first answer.
+fn takes_part(tx: &Tx<'_>, device: &Device, device_seq: u64, jws: &str) -> Result<(), Failure> {
+    let gone = device.state == DeviceState::Revoked || device.user_state == UserState::Erased;
+    if gone && devices::document(tx, device.device, device_seq)? != Some(sha256(jws.as_bytes())) {
+        return active(device);
+    }
+    Ok(())
 }
 
 fn check_bound(ctx: &Ctx, device: &Device, document: &impl OfDevice) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use walkpay::Timestamp;
 const STEP: u32 = 64;
 
 /// Does some of what is due inside: posts debits that stored value covers, ends slips and payment attempts whose time is over, gives up
-/// idle trips, has expired holds freed, renews catalogue revisions, reminds payers of orders and lets orders expire. How much was done; 0:
+/// idle trips, has expired holds freed, renews catalogue revisions, reminds payers of orders and lets orders expire, forgets old first answers. How much was done; 0:
 /// nothing is due.
 pub(crate) fn internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<usize, Failure> {
     let posted = debit::post_local(tx, ctx, STEP)?;
@@ -20,7 +20,8 @@ pub(crate) fn internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<usize, Failure> {
     let renewed = catalogue::renew(tx, ctx)?;
     let woken = service::wake(tx, ctx, STEP)?;
     let paying = paying::end_due(tx, ctx, STEP)? + paying::expire(tx, ctx, STEP)?;
-    Ok(posted + given_up + expired + renewed + woken + paying)
+    let forgotten = store::idempotency::forget(tx, ctx.now)?;
+    Ok(posted + given_up + expired + renewed + woken + paying + forgotten)
 }
 
 /// When something is next due inside.
@@ -33,7 +34,8 @@ pub(crate) fn next_internal(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<Timestamp>,
     let renewal = catalogue::next_renewal(tx, ctx)?;
     let order = store::orders::next_wake(tx)?;
     let paying = paying::next_end(tx)?;
-    Ok([idle, expiry, renewal, order, paying].into_iter().flatten().min())
+    let old = store::idempotency::next_old(tx)?;
+    Ok([idle, expiry, renewal, order, paying, old].into_iter().flatten().min())
 }
 
 /// Notes that the bank gave no answer to a call.

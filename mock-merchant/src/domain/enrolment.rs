@@ -17,7 +17,7 @@ use walkpay::protocol::problem::ProblemCode;
 
 /// How many refused enrolments a code survives.
 const MAX_TRIES: u32 = 5;
-/// How many devices a user can have.
+/// How many devices a user can have, those aside that were revoked.
 const MAX_DEVICES: usize = 50;
 /// The longest label of a device.
 const MAX_LABEL: usize = 80;
@@ -46,7 +46,8 @@ pub(super) fn enrol(
 ) -> Result<Answer, Failure> {
     let body_sha256 = body_digest(request)?;
     if let Some((first, grant)) = devices::enrolment(tx, device_id)? {
-        if first == body_sha256 {
+        // An erased user's answer is not kept: it has their name.
+        if first == body_sha256 && !grant.is_empty() {
             return Ok(Answer::Enrolment(EnrolmentAnswer { grant }));
         }
         return Err(refuse(ProblemCode::IdConflict, "another enrolment was recorded for this device"));
@@ -77,7 +78,8 @@ pub(super) fn enrol(
     if user.state != UserState::Active {
         return Err(refuse(ProblemCode::UserNotActive, "the user is blocked or erased"));
     }
-    if devices::of_user(tx, user.user)?.len() >= MAX_DEVICES {
+    let in_use = |d: &devices::Device| d.state != devices::DeviceState::Revoked;
+    if devices::of_user(tx, user.user)?.iter().filter(|d| in_use(d)).count() >= MAX_DEVICES {
         return Err(refuse(ProblemCode::RateLimited, format!("a user can have {MAX_DEVICES} devices")));
     }
     let grant = EnrolmentGrant {

@@ -114,6 +114,11 @@ pub fn read(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, query: Query) -> Result<Ans
         Query::Revocations { group, after } => gates::revocations(tx, ctx, caller, &group, after),
         Query::SpentSince { group, after } => gates::spent_since(tx, caller, &group, after),
         Query::Checks { store_id } => staff::checks(tx, caller, &store_id),
+        Query::GateKeys => {
+            operator(caller)?;
+            Ok(Answer::GateKeys(stores::gate_keys(tx)?))
+        }
+        Query::Check { trip_id, attempt } => staff::check(tx, caller, &trip_id, attempt),
         Query::Devices { user_name } => {
             operator(caller)?;
             users::devices(tx, &user_name)

@@ -83,7 +83,7 @@ pub(super) fn put(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, prepared: &PreparedHo
         releasing: false,
     };
     holds::add(tx, &hold, jws, ctx.now, device.last_seq)?;
-    trips::sign(tx, &trip.trip, 0, ctx.now)?;
+    trips::sign(tx, &trip.trip, 0, ctx.sign_of_life(&trip))?;
     tell_hold(tx, ctx, &hold, None)?;
     start(tx, ctx, &trip, &hold)?;
     let body = Recorded { recorded_at: ctx.now, last_seq: device.last_seq };

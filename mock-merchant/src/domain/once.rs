@@ -74,7 +74,7 @@ pub enum Begun {
     Open,
 }
 
-/// Does `f` unless the same request was done before: then its first answer comes back, with the same status and body.
+/// Does `f` unless the same request was done before; the key is known for [`idempotency::KEPT`] after `now`: then its first answer comes back, with the same status and body.
 /// A refusal by `f` is not kept: what was refused may be sent again under its key.
 ///
 /// # Errors

@@ -2,14 +2,14 @@
 
 use super::{Answer, Caller, Check, Ctx, Decision, attempts};
 use crate::failure::{Failure, OrDefect, defect, refuse};
-use crate::store::attempts::{self as rows, AttemptState};
+use crate::store::attempts::{self as rows, Attempt, AttemptState};
 use crate::store::stores::StoreRow;
 use crate::store::{Tx, stores, trips};
-use walkpay::StoreId;
 use walkpay::protocol::crypto::digest;
 use walkpay::protocol::document::{BasketSummary, KeyUse, StaffToken, Verdict};
 use walkpay::protocol::jws::{peek, verify};
 use walkpay::protocol::problem::ProblemCode;
+use walkpay::{StoreId, TripId};
 
 /// How many checks a listing shows.
 const MAX_CHECKS: u32 = 200;
@@ -44,22 +44,33 @@ pub(super) fn checks(tx: &Tx<'_>, caller: &Caller, store_id: &StoreId) -> Result
     let store = stores::find(tx, store_id)?;
     let store = store.ok_or_else(|| refuse(ProblemCode::NotFound, format!("there is no store {store_id}")))?;
     of_store(caller, &store)?;
-    let mut checks = Vec::new();
-    for attempt in rows::checks(tx, store.store, MAX_CHECKS)? {
-        let (_, document) = peek::<BasketSummary>(&attempt.jws).or_defect("recorded basket")?;
-        let lines = rows::lines(tx, &attempt.trip, attempt.attempt)?;
-        let lines = lines.map(|bytes| serde_json::from_slice(&bytes)).transpose();
-        checks.push(Check {
-            trip_id: attempt.trip,
-            attempt: attempt.attempt,
-            basket_sha256: digest(attempt.jws.as_bytes()),
-            total: document.total,
-            reasons: attempt.checks,
-            recorded_at: attempt.recorded_at,
-            lines: lines.map_err(|e| defect("lines", e))?.unwrap_or_default(),
-        });
-    }
-    Ok(Answer::Checks(checks))
+    let waiting = rows::checks(tx, store.store, MAX_CHECKS)?;
+    Ok(Answer::Checks(waiting.into_iter().map(|attempt| told(tx, attempt)).collect::<Result<_, _>>()?))
+}
+
+/// One check if it waits, however many are before it.
+pub(super) fn check(tx: &Tx<'_>, caller: &Caller, trip_id: &TripId, attempt: u32) -> Result<Answer, Failure> {
+    let Some(store) = trips::find(tx, trip_id)?.and_then(|trip| trip.store) else {
+        return Ok(Answer::Checks(Vec::new()));
+    };
+    of_store(caller, &stores::get(tx, store)?)?;
+    let found = rows::find(tx, trip_id, attempt)?.filter(|a| a.state == AttemptState::Check);
+    Ok(Answer::Checks(found.map(|attempt| told(tx, attempt)).transpose()?.into_iter().collect()))
+}
+
+fn told(tx: &Tx<'_>, attempt: Attempt) -> Result<Check, Failure> {
+    let (_, document) = peek::<BasketSummary>(&attempt.jws).or_defect("recorded basket")?;
+    let lines = rows::lines(tx, &attempt.trip, attempt.attempt)?;
+    let lines = lines.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+    Ok(Check {
+        trip_id: attempt.trip,
+        attempt: attempt.attempt,
+        basket_sha256: digest(attempt.jws.as_bytes()),
+        total: document.total,
+        reasons: attempt.checks,
+        recorded_at: attempt.recorded_at,
+        lines: lines.map_err(|e| defect("lines", e))?.unwrap_or_default(),
+    })
 }
 
 /// Decides a check. An acceptance is no verdict yet: everything but the checks is judged again, cover included.

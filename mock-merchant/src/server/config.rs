@@ -27,6 +27,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// TLS ends at a proxy, which alone can reach this server and reports the address of callers.
     pub behind_proxy: bool,
+    /// What a collector of metrics on another machine shows as its bearer token; without it, there is none.
+    pub metrics_key: Option<String>,
     /// How terminals reach this server, if not as it listens.
     pub public_url: Option<String>,
     /// The merchant, if the folder is new.
@@ -83,7 +85,7 @@ pub enum RuleError {
     #[error("--bank-listen must be a loopback address")]
     BankBeyondLoopback,
     /// Test controls must not be reachable by others.
-    #[error("--sim and --demo listen on loopback only, without --behind-proxy")]
+    #[error("--sim and --demo are for loopback only, without --behind-proxy and without a public --public-url")]
     NotForOthers,
 }
 
@@ -99,6 +101,7 @@ impl Config {
             bank_listen: None,
             tls: None,
             behind_proxy: false,
+            metrics_key: None,
             public_url: None,
             merchant_id: None,
             merchant_name: None,
@@ -115,7 +118,8 @@ impl Config {
     /// [`RuleError`], the first rule that is broken.
     pub fn check(&self) -> Result<(), RuleError> {
         let loopback = self.listen.ip().is_loopback();
-        if (self.sim || self.demo) && (!loopback || self.behind_proxy) {
+        let public = |url: &String| !url.starts_with("http://");
+        if (self.sim || self.demo) && (!loopback || self.behind_proxy || self.public_url.as_ref().is_some_and(public)) {
             return Err(RuleError::NotForOthers);
         }
         if self.bank_listen.is_some_and(|bank| !bank.ip().is_loopback()) {
@@ -171,6 +175,11 @@ mod tests {
                 ..config("127.0.0.1:0")
             };
             assert_eq!(proxied.check(), Err(RuleError::NotForOthers));
+            let told =
+                Config { sim, demo: !sim, public_url: Some("https://pay.example".into()), ..config("127.0.0.1:0") };
+            assert_eq!(told.check(), Err(RuleError::NotForOthers));
+            let here = Config { public_url: Some("http://127.0.0.1:8080".into()), ..told };
+            assert_eq!(here.check(), Ok(()));
             assert_eq!(Config { sim, demo: !sim, ..config("127.0.0.1:0") }.check(), Ok(()));
         }
     }

@@ -42,6 +42,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::{Notify, watch as channel};
 use tokio::task::JoinHandle;
+use walkpay::protocol::crypto::sha256;
 use walkpay::{MerchantId, Timestamp, WalkpayError};
 
 /// How long a call to the bank may take.
@@ -189,6 +190,7 @@ impl Prepared {
             sim: faults,
             channels,
             behind_proxy: config.behind_proxy,
+            metrics_key: config.metrics_key.as_ref().map(|key| sha256(key.as_bytes())),
             waiters,
             kick,
             stopping,

@@ -7,7 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use walkpay::Timestamp;
 
+/// How long before the end of a key the log says so.
+const KEYS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often it does.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a change by another process can go unnoticed.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -17,7 +22,7 @@ pub fn supervise(app: Arc<App>, folder: Arc<Folder>) -> JoinHandle<()> {
         let mut stopping = app.stopping.clone();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = Seen { version: None, offset_ms: app.clock.offset_millis() };
+        let mut seen = Seen { version: None, offset_ms: app.clock.offset_millis(), warned: None };
         loop {
             tokio::select! {
                 _ = ticks.tick() => seen.look(&app, &folder).await,
@@ -30,10 +35,12 @@ pub fn supervise(app: Arc<App>, folder: Arc<Folder>) -> JoinHandle<()> {
 struct Seen {
     version: Option<i64>,
     offset_ms: i64,
+    warned: Option<Timestamp>,
 }
 
 impl Seen {
     async fn look(&mut self, app: &App, folder: &Arc<Folder>) {
+        self.warn_of_keys(app);
         // On the writer's own connection the number changes only with commits of other connections.
         match app.writer.submit(|tx| Ok(tx.data_version()?)).await {
             Ok(version) => {
@@ -50,6 +57,17 @@ impl Seen {
                 Ok(()) => self.offset_ms = offset_ms,
                 Err(e) => tracing::warn!(error = %e, "cannot keep the clock's offset"),
             }
+        }
+    }
+}
+
+impl Seen {
+    /// Says once a day that keys will soon be over: nobody notices before that everything stops.
+    fn warn_of_keys(&mut self, app: &App) {
+        let (now, until) = (app.clock.now(), app.core.keys().lasts_until());
+        if until.since(now) < KEYS_SOON && self.warned.is_none_or(|at| now.since(at) >= DAY) {
+            tracing::warn!(%until, "a key of the merchant will be over: rotate the keys (`keys rotate`)");
+            self.warned = Some(now);
         }
     }
 }

@@ -46,7 +46,12 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
             permit = room.clone().acquire_owned() => permit,
             () = stopped(&mut stopping) => break,
         };
-        match take(&app).await {
+        let taken = take(&app).await;
+        match &taken {
+            Ok(_) => app.faults.store(0, Ordering::SeqCst),
+            Err(_) => _ = app.faults.fetch_add(1, Ordering::SeqCst),
+        }
+        match taken {
             Ok(Some(call)) => {
                 let (app, bank) = (app.clone(), bank.clone());
                 calls.spawn(async move {

@@ -44,7 +44,7 @@ pub fn record(tx: &Tx<'_>, trip: &TripId, attempt: u32) -> Result<Option<([u8; 3
     tx.first(sql, (trip.as_bytes(), attempt), |r| Ok((r.get(0)?, time(r, 1)?, count(r, 2)?)))
 }
 
-/// Adds an attempt with its first verdict.
+/// Adds an attempt with its first verdict. The goods are kept unless that is a refusal.
 #[allow(clippy::too_many_arguments, reason = "one row, written once, on the hot path")]
 pub fn add(
     tx: &Tx<'_>,
@@ -72,10 +72,12 @@ pub fn add(
             counted(last_seq),
         ),
     )?;
-    tx.execute(
-        "INSERT INTO attempt_lines (trip, attempt, lines) VALUES (?1, ?2, ?3)",
-        (new.trip.as_bytes(), new.attempt, lines),
-    )?;
+    if new.state != AttemptState::Rejected {
+        tx.execute(
+            "INSERT INTO attempt_lines (trip, attempt, lines) VALUES (?1, ?2, ?3)",
+            (new.trip.as_bytes(), new.attempt, lines),
+        )?;
+    }
     Ok(())
 }
 
@@ -135,6 +137,12 @@ pub fn checks(tx: &Tx<'_>, store: i64, limit: u32) -> Result<Vec<Attempt>, Store
         "SELECT a.trip, a.attempt, a.jws, a.state, a.checks, a.recorded_at FROM attempts a JOIN trips t USING (trip)
                WHERE a.state = 'check' AND t.store = ?1 ORDER BY a.recorded_at LIMIT ?2";
     tx.all(sql, (store, limit), read)
+}
+
+/// How many baskets of a user's other visits wait for staff.
+pub fn checks_of_user(tx: &Tx<'_>, user: i64, but: &TripId) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM attempts a JOIN trips t USING (trip) WHERE a.state = 'check' AND t.user = ?1 AND a.trip <> ?2";
+    Ok(tx.first(sql, (user, but.as_bytes()), |r| count(r, 0))?.unwrap_or(0))
 }
 
 /// The lines' bytes, unless erased.

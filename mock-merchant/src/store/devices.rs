@@ -264,7 +264,11 @@ pub fn note_document(tx: &Tx<'_>, device: i64, device_seq: u64, sha256: &[u8; 32
     if tx.execute(sql, (device, counted(device_seq), sha256))? == 1 {
         return Ok(true);
     }
+    Ok(document(tx, device, device_seq)?.as_ref() == Some(sha256))
+}
+
+/// The digest of the document that a device signed under a number.
+pub fn document(tx: &Tx<'_>, device: i64, device_seq: u64) -> Result<Option<[u8; 32]>, StoreError> {
     let sql = "SELECT sha256 FROM device_documents WHERE device = ?1 AND device_seq = ?2";
-    let first: Option<[u8; 32]> = tx.first(sql, (device, counted(device_seq)), |r| r.get(0))?;
-    Ok(first.as_ref() == Some(sha256))
+    tx.first(sql, (device, counted(device_seq)), |r| r.get(0))
 }

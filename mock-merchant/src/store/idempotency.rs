@@ -1,5 +1,6 @@
 //! First answers under an Idempotency-Key.
 
+use super::read::time;
 use super::{StoreError, Tx};
 use std::time::Duration;
 use walkpay::Timestamp;
@@ -57,4 +58,15 @@ pub fn complete(
     let sql = "UPDATE idempotency SET status = ?4, answer = ?5
                WHERE caller = ?1 AND route = ?2 AND key = ?3 AND status = 0";
     Ok(tx.execute(sql, (caller, route, key, status, answer))? == 1)
+}
+
+/// Forgets old answers; how many.
+pub fn forget(tx: &Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
+    tx.execute("DELETE FROM idempotency WHERE made_at < ?1", [now.minus(KEPT).as_millis()])
+}
+
+/// When the next answer is old.
+pub fn next_old(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let first = tx.first("SELECT made_at FROM idempotency ORDER BY made_at LIMIT 1", [], |r| time(r, 0))?;
+    Ok(first.map(|at| at.plus(KEPT + Duration::from_millis(1))))
 }

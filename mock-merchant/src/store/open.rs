@@ -77,7 +77,7 @@ fn pragmas(conn: &Connection) -> Result<(), StoreError> {
     conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     conn.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;
+         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;",
     )?;
     Ok(())
@@ -96,6 +96,10 @@ fn migrate(conn: &Connection, version: i64, identity: &Identity) -> Result<(), S
         }
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let step = || -> Result<(), StoreError> {
+            // Another process may have done it while this one waited.
+            if conn.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0))? >= number {
+                return Ok(conn.execute_batch("COMMIT")?);
+            }
             conn.execute_batch(sql)?;
             if number == 1 {
                 conn.execute(

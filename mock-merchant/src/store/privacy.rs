@@ -1,6 +1,7 @@
 //! What each table is for, how long it is kept, how it is erased; export and erasure.
 
 use super::{StoreError, Tx};
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
 use walkpay::protocol::crypto::base64url;
@@ -42,15 +43,6 @@ macro_rules! tables {
     };
 }
 
-const NONE: &str = "nothing personal";
-
-impl TablePrivacy {
-    /// Whether rows of it tell of a person.
-    pub fn is_personal(&self) -> bool {
-        self.erasure != NONE
-    }
-}
-
 tables! {
     "merchants": "whose database it is", "for ever", "nothing personal";
     "stores": "shops", "for ever", "nothing personal";
@@ -64,8 +56,8 @@ tables! {
         "SELECT token, label FROM bank_bindings WHERE user = ?1";
     "user_days": "daily limits", "until erasure", "deleted",
         "SELECT day, currency, purchases, minor FROM user_days WHERE user = ?1";
-    "devices": "keys and states of devices", "as long as the books", "stays, revoked, under opaque ids",
-        "SELECT device_id, state, request_kid, consent_kid, enrolled_at FROM devices WHERE user = ?1";
+    "devices": "keys and states of devices; until erasure the answer to its enrolment", "as long as the books", "stays, revoked, under opaque ids",
+        "SELECT device_id, state, request_kid, consent_kid, enrolled_at, granted FROM devices WHERE user = ?1";
     "device_labels": "telling devices apart", "until erasure", "deleted",
         "SELECT l.label FROM device_labels l JOIN devices d USING (device) WHERE d.user = ?1";
     "retired_keys": "verifying documents signed before a rotation", "as long as the books", "stays: evidence",
@@ -94,7 +86,12 @@ tables! {
     "revocations": "passes taken back", "as long as the books", "stays under opaque ids";
     "accounts": "the ledger", "10 years", "stays under opaque ids",
         "SELECT a.name, a.currency, a.balance, a.reserved FROM accounts a JOIN users u USING (account) WHERE u.user = ?1";
-    "transfers": "the ledger", "10 years", "stays under opaque ids", "trips:transfers";
+    "transfers": "the ledger", "10 years", "stays under opaque ids",
+        "SELECT t.* FROM transfers t WHERE t.trip IN (SELECT trip FROM trips WHERE user = ?1)
+         OR t.transfer IN (SELECT p.transfer FROM postings p JOIN users u ON u.account = p.account WHERE u.user = ?1)
+         OR t.reference IN (SELECT p.channel_number || '.' || x.number FROM payment_attempts p JOIN slips s USING (slip)
+           JOIN slip_orders x USING (slip) WHERE s.payer = ?1)
+         OR t.reference IN (SELECT l.reference || '.back' FROM legs l JOIN orders o USING (number) WHERE o.payer = ?1)";
     "postings": "the ledger", "10 years", "stays under opaque ids",
         "SELECT p.* FROM postings p JOIN users u ON u.account = p.account WHERE u.user = ?1";
     "reservations": "stored value on its way", "10 years", "stays under opaque ids", "trips:reservations";
@@ -110,7 +107,8 @@ tables! {
     "statement_cursor": "reading the bank's statement", "for ever", "nothing personal";
     "statement_entries": "the bank's statement", "10 years", "stays under opaque ids", "trips:statement_entries:subject";
     "suspense": "money that nothing explains", "10 years", "stays under opaque ids", "trips:suspense:subject";
-    "idempotency": "answering repeated requests", "24 hours", "goes by itself";
+    "idempotency": "answering repeated requests", "24 hours; of refunds as long as the books", "deleted",
+        "SELECT i.route, i.key, i.made_at, i.answer FROM idempotency i JOIN users u ON i.caller = 'payer:' || u.sub WHERE u.user = ?1";
     "gate_keys": "API keys of gates; hashed", "until replaced", "nothing personal";
     "audit": "who did what", "10 years", "stays under opaque ids",
         "SELECT a.at, a.actor, a.action FROM audit a JOIN users u ON u.sub IN (a.subject, a.actor) WHERE u.user = ?1";
@@ -191,8 +189,11 @@ fn json(value: ValueRef<'_>) -> Value {
     }
 }
 
-/// Deletes what tells of the person. The bank account goes separately, once no debit needs it.
+/// Deletes what tells of the person. The bank account goes separately, once no debit needs it. What the file has had of it is gone after
+/// [`scrub`].
 pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
+    // What is deleted is overwritten in the file, not only left to be used again.
+    tx.conn().execute_batch("PRAGMA secure_delete = ON")?;
     for sql in [
         "DELETE FROM user_names WHERE user = ?1",
         "DELETE FROM user_addresses WHERE user = ?1",
@@ -203,8 +204,19 @@ pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
         "DELETE FROM order_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
         "DELETE FROM order_version_texts WHERE number IN (SELECT number FROM orders WHERE payer = ?1)",
         "DELETE FROM slip_texts WHERE slip IN (SELECT slip FROM slips WHERE payer = ?1)",
+        "DELETE FROM idempotency WHERE caller = (SELECT 'payer:' || sub FROM users WHERE user = ?1)",
+        "UPDATE devices SET granted = '' WHERE user = ?1",
     ] {
         tx.execute(sql, [user])?;
     }
+    tx.conn().execute_batch("PRAGMA secure_delete = FAST")?;
     Ok(())
+}
+
+/// Empties the write-ahead log, which still has pages as they were; `false` while somebody reads an older snapshot, or writes.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn scrub(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0))? == 0)
 }

@@ -96,6 +96,17 @@ pub fn gate_of_key(tx: &Tx<'_>, sha256: &str) -> Result<Option<GateGroup>, Store
     tx.first("SELECT gate_group FROM gate_keys WHERE sha256 = ?1", [sha256], |r| parsed(r, 0))
 }
 
+/// The first characters of the digests of all API keys of gates, their groups, and when they were made.
+pub fn gate_keys(tx: &Tx<'_>) -> Result<Vec<(String, GateGroup, Timestamp)>, StoreError> {
+    let sql = "SELECT substr(sha256, 1, 12), gate_group, made_at FROM gate_keys ORDER BY made_at, sha256";
+    tx.all(sql, [], |r| Ok((r.get(0)?, parsed(r, 1)?, super::read::time(r, 2)?)))
+}
+
+/// Forgets the API key whose digest begins so; `false` if there is none.
+pub fn remove_gate_key(tx: &Tx<'_>, begins: &str) -> Result<bool, StoreError> {
+    Ok(tx.execute("DELETE FROM gate_keys WHERE substr(sha256, 1, 12) = ?1", [begins])? > 0)
+}
+
 /// Notes who did what; all three are opaque words without personal data.
 pub fn audit(tx: &Tx<'_>, at: Timestamp, actor: &str, action: &str, subject: &str) -> Result<(), StoreError> {
     let sql = "INSERT INTO audit (merchant, at, actor, action, subject) VALUES (1, ?1, ?2, ?3, ?4)";

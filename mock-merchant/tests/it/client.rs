@@ -36,6 +36,15 @@ pub fn random10() -> [u8; 10] {
 
 /// A client that knows no proxies and no roots but those given.
 pub fn http(roots: &[Vec<u8>]) -> reqwest::Client {
+    builder(roots).build().unwrap()
+}
+
+/// Such a client at another address of this machine.
+pub fn http_from(address: [u8; 4]) -> reqwest::Client {
+    builder(&[]).local_address(std::net::IpAddr::from(address)).build().unwrap()
+}
+
+fn builder(roots: &[Vec<u8>]) -> reqwest::ClientBuilder {
     let mut store = rustls::RootCertStore::empty();
     roots.iter().for_each(|der| store.add(der.clone().into()).unwrap());
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -43,7 +52,7 @@ pub fn http(roots: &[Vec<u8>]) -> reqwest::Client {
         .unwrap()
         .with_root_certificates(store)
         .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build().unwrap()
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE)
 }
 
 /// A simulation with the demo store.

@@ -1,6 +1,6 @@
 //! Limits, problems, signatures, polls, gates and staff: what stands before and around the rules.
 
-use crate::client::{DEADLINE, Device, Shop, Trip, eur, json_of, problem_of};
+use crate::client::{DEADLINE, Device, Shop, Trip, eur, http_from, json_of, problem_of};
 use mock_merchant::server::{Limits, Rate};
 use reqwest::header::{ALLOW, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -190,6 +190,115 @@ async fn rates_are_limited_per_address_and_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_all_the_room() {
+    let shop = Shop::with(|config| config.limits.requests_per_address = 2).await;
+    let address = shop.running.url.strip_prefix("http://").unwrap().to_owned();
+    let path = "/terminal/v1/enrolments/018bcfe5-6800-7707-8707-070707070707";
+    let slow = format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n");
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(slow.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let refused = async {
+        loop {
+            let answer = shop.http.get(shop.url("/openapi.json")).send().await.unwrap();
+            if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(DEADLINE, refused).await.expect("both are in work");
+    assert_eq!(problem_of(refused).await, (429, "rate_limited".to_owned()));
+    let other = http_from([127, 0, 0, 2]).get(shop.url("/openapi.json")).send().await.unwrap();
+    assert_eq!(other.status(), StatusCode::OK, "others get in");
+    assert_eq!(shop.get("/healthz").await.0, StatusCode::OK);
+    drop(waiting);
+    let again = async { while shop.get("/openapi.json").await.0 != StatusCode::OK {} };
+    tokio::time::timeout(DEADLINE, again).await.expect("room again once they are gone");
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_sends_so_many_documents_a_day() {
+    let shop = Shop::with(|config| config.limits.documents_per_day = 2).await;
+    let mut device = shop.device_of("bob").await;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let hold = device.hold_request(shop.now(), &mut Trip::new(shop.now()), 1_000);
+        statuses.push(device.put_hold(shop.now(), &hold).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [201, 201, 429]);
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_all_nonces() {
+    let shop = Shop::with(|config| config.limits.enrolments_per_address = Rate { per_second: 1, burst: 1 }).await;
+    let begin = |from: [u8; 4]| http_from(from).post(shop.url("/terminal/v1/enrolments")).send();
+    let refused = async {
+        loop {
+            let answer = begin([127, 0, 0, 1]).await.unwrap();
+            if answer.status() != StatusCode::CREATED {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(DEADLINE, refused).await.expect("a limit");
+    assert_eq!(problem_of(refused).await, (429, "rate_limited".to_owned()));
+    assert_eq!(begin([127, 0, 0, 2]).await.unwrap().status(), StatusCode::CREATED);
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_keys_is_told_before_it_comes() {
+    let shop = Shop::open().await;
+    let left = async || {
+        let text = shop.http.get(shop.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find(|l| l.starts_with("walkpay_keys_seconds_left ")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = left().await;
+    assert!(before > 390 * 24 * 3600, "{before}");
+    shop.advance(Duration::from_secs(399 * 24 * 3600)).await;
+    assert!(left().await <= 24 * 3600);
+    assert_eq!(shop.get("/healthz").await.0, StatusCode::OK);
+    shop.advance(Duration::from_secs(24 * 3600)).await;
+    assert_eq!((left().await, shop.get("/healthz").await.0), (0, StatusCode::SERVICE_UNAVAILABLE));
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_for_this_machine_or_by_a_key() {
+    let shop = Shop::with(|config| {
+        config.behind_proxy = true;
+        config.public_url = Some("https://pay.example".to_owned());
+        config.demo = false;
+        config.sim = false;
+        config.merchant_id = walkpay::MerchantId::parse("m").ok();
+        config.merchant_name = Some("Shop".to_owned());
+        config.metrics_key = Some("collector-key".to_owned());
+    })
+    .await;
+    let ask = |from: Option<&'static str>, key: Option<&'static str>| {
+        let mut request = shop.http.get(shop.url("/metrics"));
+        if let Some(from) = from {
+            request = request.header("x-forwarded-for", from);
+        }
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        async move { request.send().await.unwrap() }
+    };
+    assert_eq!(ask(None, None).await.status(), StatusCode::OK);
+    assert_eq!(problem_of(ask(Some("192.0.2.7"), None).await).await, (403, "forbidden".to_owned()));
+    assert_eq!(problem_of(ask(Some("192.0.2.7"), Some("guess")).await).await, (403, "forbidden".to_owned()));
+    assert_eq!(ask(Some("192.0.2.7"), Some("collector-key")).await.status(), StatusCode::OK);
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn polls_wake_up_and_are_bounded() {
     let shop = Shop::with(|config| config.limits.polls_per_device = 1).await;
     let mut device = shop.device_of("bob").await;
@@ -257,6 +366,12 @@ async fn gates_share_what_they_took_in() {
     assert_eq!(problem_of(other).await, (403, "forbidden".to_owned()));
     let revoked = shop.http.get(shop.url("/gate/v1/groups/demo-1/revocations")).bearer_auth(&token).send().await;
     assert_eq!(revoked.unwrap().status(), StatusCode::OK);
+    let listed = String::from_utf8(shop.cli(&["gate", "list"]).stdout).unwrap();
+    let key = listed.lines().find(|l| l.contains("demo-1")).unwrap().split('\t').next().unwrap().to_owned();
+    assert!(shop.cli(&["gate", "revoke", &key]).status.success());
+    let stranger = shop.http.get(&url).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(problem_of(stranger).await, (401, "unauthenticated".to_owned()));
+    assert!(!shop.cli(&["gate", "revoke", &key]).status.success(), "once");
     shop.running.shutdown().await;
 }
 

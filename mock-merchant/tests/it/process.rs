@@ -207,10 +207,15 @@ async fn a_store_of_ones_own_beside_a_running_server() {
     tokio::time::timeout(DEADLINE, newest).await.expect("the server notices new keys");
     assert!(ok(&["check"]).contains("every rule holds"));
     fails(&cli(&data, &["user", "erase", "ann"]), "--yes");
-    ok(&["user", "erase", "ann", "--yes"]);
+    let erased = cli(&data, &["user", "erase", "ann", "--yes"]);
+    assert!(erased.status.success() && text(&erased.stderr).contains("30.00 EUR"), "what is theirs is told");
     assert!(ok(&["user", "list"]).is_empty());
     fails(&cli(&data, &["user", "export", "ann"]), "user list");
     process.stop().await;
+    for file in ["merchant.db", "merchant.db-wal"] {
+        let bytes = std::fs::read(data.join(file)).unwrap_or_default();
+        assert!(!bytes.windows(16).any(|w| w == b"ann@shop.example"), "{file}: overwritten, not only let go");
+    }
 }
 
 #[test]

@@ -15,10 +15,14 @@ use crate::store::orders::{self, Order, OrderState};
 use crate::store::suspense::{self, NewSuspense, SuspenseKind};
 use crate::store::{Tx, ledger, payments, pays, stores, users};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use walkpay::protocol::document::{Leg, LegState, PaymentMethod};
 use walkpay::protocol::order::OrderNews;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{Money, RefundId, ServiceNumber, Timestamp};
+
+/// How long the books are kept, and with them the keys of refunds: ten years and a little.
+const BOOKS: Duration = Duration::from_secs(3_653 * 24 * 3600);
 
 /// What is to be given back of a paid order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -96,8 +100,10 @@ pub(in crate::domain) fn refund_once(
     let (_, name) = authorised(tx, caller, number)?;
     let route = format!("POST orders/{number}/refunds");
     let keyed = Keyed { caller: &name, route: &route, key, body_sha256 };
-    let reply =
-        once(tx, &keyed, ctx.now, || Ok(Begun::Done(Reply::json(201, &refund(tx, ctx, caller, number, request)?)?)))?;
+    // A key that was forgotten would give the money back a second time.
+    let reply = once(tx, &keyed, ctx.now.plus(BOOKS), || {
+        Ok(Begun::Done(Reply::json(201, &refund(tx, ctx, caller, number, request)?)?))
+    })?;
     Ok(Answer::Reply(reply))
 }
 

@@ -172,6 +172,45 @@ fn an_old_revision_is_priced_until_its_time_is_over() {
 }
 
 #[test]
+fn a_recall_counts_for_baskets_of_older_revisions() {
+    let mut w = World::new();
+    w.top_up(1_000);
+    let mut d = w.device();
+    let mut recalled = articles();
+    recalled.get_mut(&walkpay::barcode::Gtin::from_u64(WINE).unwrap()).unwrap().sale_stopped = true;
+    w.import(&recalled);
+    let mut trip = w.trip();
+    assert_eq!(w.submit(&mut d, &mut trip, &[(COLA, 1), (WINE, 1)]), Some(Verdict::Rejected));
+    let last = w.validations(&d).pop().unwrap();
+    assert_eq!((last.reasons.len(), last.reasons[0].code, last.reasons[0].line), (1, ReasonCode::SaleStopped, Some(2)));
+    assert_eq!(w.colas(&mut d, &mut trip, 1), Some(Verdict::Accepted), "by the prices of the older revision");
+}
+
+#[test]
+fn a_trip_cannot_be_kept_open_for_its_old_prices() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let mut w = World::new();
+    w.top_up(1_000);
+    let mut d = w.device();
+    let mut trip = w.trip();
+    let begun = w.now;
+    for hours in [0, 11, 3] {
+        w.work_for(hours * HOUR);
+        assert_eq!(w.colas(&mut d, &mut trip, 20), Some(Verdict::InsufficientCover), "a sign of life");
+    }
+    let (mut basket, lines) = w.basket(&mut d, &mut trip, &[(COLA, 1)]);
+    basket.priced_at = begun.minus(11 * HOUR);
+    w.put_basket(&d, &basket, &lines).unwrap();
+    assert_eq!(last_reasons(&w, &d), [ReasonCode::PricedAt], "25 hours ago");
+    w.work_for(10 * HOUR - Duration::from_secs(1));
+    assert_eq!(w.report(&trip).state, "open");
+    w.work_for(Duration::from_secs(1));
+    assert_eq!(w.report(&trip).state, "cancelled", "24 hours after its first sight");
+    assert_eq!(w.colas(&mut d, &mut trip, 1), Some(Verdict::Rejected));
+    assert_eq!(last_reasons(&w, &d), [ReasonCode::TripCancelled]);
+}
+
+#[test]
 fn a_basket_that_waited_in_the_outbox_is_judged_by_when_it_was_priced() {
     let mut w = World::new();
     w.top_up(1_000);
@@ -312,6 +351,33 @@ fn nobody_gets_out_of_a_spot_check_by_signing_again_or_elsewhere() {
     assert_eq!(w.colas(&mut d, &mut elsewhere, 2), Some(Verdict::CheckRequired), "after a refusal");
     assert_eq!(decide(&w, true), Answer::Decided { verdict: Verdict::Accepted });
     assert_eq!(w.colas(&mut d, &mut w.trip(), 1), Some(Verdict::Accepted), "staff has seen a basket");
+}
+
+#[test]
+fn nobody_fills_the_list_of_checks() {
+    let mut w = World::new();
+    w.top_up(10_000);
+    let mut d = w.device();
+    let mut trips = Vec::new();
+    for _ in 0..3 {
+        let mut trip = w.trip();
+        assert_eq!(w.submit(&mut d, &mut trip, &[(WINE, 1)]), Some(Verdict::CheckRequired));
+        trips.push(trip);
+    }
+    assert_eq!(w.submit(&mut d, &mut w.trip(), &[(WINE, 1)]), Some(Verdict::Rejected));
+    assert_eq!(last_reasons(&w, &d), [ReasonCode::CountLimit]);
+    assert_eq!(
+        w.submit(&mut d, &mut trips[0], &[(WINE, 2)]),
+        Some(Verdict::CheckRequired),
+        "the next attempt of a visit"
+    );
+    w.cancel(&mut d, &trips[1]).unwrap();
+    assert_eq!(w.submit(&mut d, &mut w.trip(), &[(WINE, 1)]), Some(Verdict::CheckRequired));
+    let of = |trip_id, attempt| match w.read(&Caller::Operator, Query::Check { trip_id, attempt }) {
+        Ok(Answer::Checks(checks)) => checks.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((of(trips[0].id, 2), of(trips[0].id, 1), of(trips[1].id, 1), of(w.trip().id, 1)), (1, 0, 0, 0));
 }
 
 #[test]

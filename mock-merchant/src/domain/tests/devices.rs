@@ -217,8 +217,15 @@ fn revoked_devices_and_blocked_users_cannot_shop() {
     w.admin(AdminCommand::SetUserBlocked { user_name: name("alice"), blocked: false });
     w.admin(AdminCommand::RevokeDevice(d.id));
     assert!(w.events(&d).contains(&EventBody::DeviceRevoked {}));
-    assert_eq!(w.colas(&mut d, &mut w.trip(), 1), Some(Verdict::Rejected));
-    assert_eq!(last_reasons(&w, &d), [ReasonCode::DeviceNotActive]);
+    let count = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        w.conn.query_row(&sql, [], |r| r.get::<_, i64>(0)).unwrap()
+    };
+    let tables = ["device_documents", "trips", "attempts", "attempt_lines", "events"];
+    let before = tables.map(count);
+    let (basket, lines) = w.basket(&mut d, &mut w.trip(), &[(COLA, 1)]);
+    assert_eq!(w.put_basket(&d, &basket, &lines).unwrap_err().code(), ProblemCode::DeviceRevoked);
+    assert_eq!(tables.map(count), before, "nothing of it is recorded");
     let request = w.hold_request(&mut d, &mut w.trip(), 100);
     assert_eq!(w.put_hold(&d, &request).unwrap_err().code(), ProblemCode::DeviceRevoked);
 }

@@ -3,11 +3,12 @@
 use crate::domain::*;
 use crate::store::{Tx, privacy};
 use crate::testing::*;
+use rusqlite::types::ValueRef;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use walkpay::barcode::Gtin;
 use walkpay::catalogue::{Row, rows};
-use walkpay::protocol::crypto::digest;
+use walkpay::protocol::crypto::{digest, from_base64url};
 use walkpay::protocol::document::*;
 use walkpay::protocol::message::{SpentPass, SpentPasses};
 use walkpay::protocol::problem::ProblemCode;
@@ -153,10 +154,16 @@ fn every_table_has_its_line_in_the_privacy_table() {
 fn export_shows_and_erasure_removes_what_is_personal() {
     let mut w = World::new();
     w.top_up(200);
-    let mut d = w.device();
+    let code = w.code("alice", true);
+    let (mut d, request) = w.enrolment(&code);
+    let enrol = Command::Enrol { device_id: d.id, request };
+    let Answer::Enrolment(answer) = w.run(&Caller::Anonymous, enrol.clone()).unwrap() else { panic!("no grant") };
+    d.sub = w.document::<EnrolmentGrant>(&answer.grant, KeyUse::Results).sub;
     let mut trip = w.trip();
     w.hold(&mut d, &mut trip, 1_000);
     w.work();
+    let order = w.service_order(eur(100));
+    w.try_slip(&d, &[order]).unwrap();
     assert_eq!(w.submit(&mut d, &mut trip, &[(COLA, 7)]), Some(Verdict::Accepted));
     let export = |w: &World| match w.read(&Caller::Operator, Query::ExportUser { user_name: name("alice") }) {
         Ok(Answer::Export(value)) => Some(value.to_string()),
@@ -165,6 +172,13 @@ fn export_shows_and_erasure_removes_what_is_personal() {
     let before = export(&w).unwrap();
     for known in ["Somebody", "mailto:alice@example.org", "acc-alice", "phone", "05449000000996", "sv:"] {
         assert!(before.contains(known), "{known}");
+    }
+    for known in ["top_up.", "POST /payer/v1/slips"] {
+        assert!(before.contains(known), "{known}");
+    }
+    let found = personal(&w);
+    for place in ["devices.granted", "user_names.user_name", "bank_bindings.label"] {
+        assert!(found.contains(place), "{place} in {found:?}");
     }
     w.admin(AdminCommand::EraseUser { user_name: name("alice") });
     assert!(export(&w).is_none(), "nobody has this name any more");
@@ -177,9 +191,55 @@ fn export_shows_and_erasure_removes_what_is_personal() {
     }
     assert_eq!(left("SELECT count(*) FROM bank_calls WHERE account IS NOT NULL"), 0);
     assert_eq!(left("SELECT count(*) FROM attempts"), 1, "the evidence stays");
-    assert_eq!(w.colas(&mut d, &mut w.trip(), 1), Some(Verdict::Rejected));
+    assert!(personal(&w).is_empty(), "{:?}", personal(&w));
+    assert_eq!(w.refused(&Caller::Anonymous, enrol), ProblemCode::IdConflict, "the answer is not kept");
+    let (basket, lines) = w.basket(&mut d, &mut w.trip(), &[(COLA, 1)]);
+    assert_eq!(w.put_basket(&d, &basket, &lines).unwrap_err().code(), ProblemCode::DeviceRevoked);
     let again = AdminCommand::NewEnrolmentCode { user_name: UserName::parse("alice").unwrap(), self_confirming: true };
     assert_eq!(w.refused(&Caller::Operator, Command::Admin(again)), ProblemCode::NotFound);
+}
+
+/// Where the database has something of alice, in whatever column, as it stands or in base64url.
+fn personal(w: &World) -> BTreeSet<String> {
+    let known = ["alice", "Somebody", "4711", "phone"];
+    let tells = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        known.iter().any(|k| text.contains(k))
+    };
+    let encoded = |text: &str| {
+        let part = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        text.split(part).filter_map(|p| from_base64url("part", p).ok()).any(|bytes| tells(&bytes))
+    };
+    let mut found = BTreeSet::new();
+    for table in privacy::TABLES {
+        let mut statement = w.conn.prepare(&format!("SELECT * FROM {}", table.table)).unwrap();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for (n, column) in columns.iter().enumerate() {
+                let bytes = match row.get_ref(n).unwrap() {
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+                    _ => continue,
+                };
+                if tells(bytes) || encoded(&String::from_utf8_lossy(bytes)) {
+                    found.insert(format!("{}.{column}", table.table));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn old_first_answers_go_by_themselves() {
+    let mut w = World::new();
+    let d = w.device();
+    let order = w.service_order(eur(100));
+    w.try_slip(&d, &[order]).unwrap();
+    let kept = |w: &World| w.conn.query_row("SELECT count(*) FROM idempotency", [], |r| r.get::<_, i64>(0)).unwrap();
+    assert_eq!(kept(&w), 1);
+    w.work_for(Duration::from_secs(24 * 3600 + 1));
+    assert_eq!(kept(&w), 0);
 }
 
 #[test]

@@ -113,6 +113,20 @@ fn what_nobody_takes_back_waits_in_suspense() {
 }
 
 #[test]
+fn the_key_of_a_refund_is_never_forgotten() {
+    let (mut w, _, number, _) = paid(Bank);
+    let refund = |w: &World| {
+        let key = once::IdempotencyKey::parse("refund-1").unwrap();
+        let command = Command::Refund { number, key, body_sha256: [1; 32], request: amount(100) };
+        w.run(&Caller::Operator, command).unwrap()
+    };
+    let first = refund(&w);
+    w.work_for(DAY + DAY);
+    assert_eq!(refund(&w), first, "two days later");
+    assert_eq!(w.refunds(number).len(), 1);
+}
+
+#[test]
 fn an_unknown_refund_is_asked_about() {
     for fault in [Fault::RefundUnknown, Fault::NoAnswerBefore, Fault::NoAnswerAfter] {
         let (mut w, d, number, _) = paid(Test);
