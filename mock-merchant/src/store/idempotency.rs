@@ -53,3 +53,14 @@ pub fn next_old(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     let first = tx.first("SELECT made_at FROM idempotency ORDER BY made_at LIMIT 1", [], |r| time(r, 0))?;
     Ok(first.map(|at| at.plus(KEPT + Duration::from_millis(1))))
 }
+
+/// Forgets old answers; how many.
+pub fn forget(tx: &Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
+    tx.execute("DELETE FROM idempotency WHERE made_at < ?1", [now.minus(KEPT).as_millis()])
+}
+
+/// When the next answer is old.
+pub fn next_old(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let first = tx.first("SELECT made_at FROM idempotency ORDER BY made_at LIMIT 1", [], |r| time(r, 0))?;
+    Ok(first.map(|at| at.plus(KEPT + Duration::from_millis(1))))
+}
