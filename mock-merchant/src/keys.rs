@@ -188,15 +188,6 @@ impl Keyring {
             .unwrap_or(Timestamp::from_millis(0))
     }
 
-    /// When the first use is without a key, if none is rotated.
-    pub fn lasts_until(&self) -> Timestamp {
-        let ends = |usage| self.keys.iter().filter(|k| k.usage == usage).map(|k| k.exp).max();
-        USES.into_iter()
-            .map(|usage| ends(usage).unwrap_or(Timestamp::from_millis(0)))
-            .min()
-            .unwrap_or(Timestamp::from_millis(0))
-    }
-
     /// The public key `kid` if it may have signed documents of `usage` at `at`.
     pub fn find(&self, kid: &KeyId, usage: KeyUse, at: Timestamp) -> Option<&PublicKey> {
         self.keys

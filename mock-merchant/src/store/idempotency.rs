@@ -25,7 +25,7 @@ pub fn find(tx: &Tx<'_>, caller: &str, route: &str, key: &str) -> Result<Option<
     tx.first(sql, (caller, route, key), |r| Ok(First { body_sha256: r.get(0)?, status: r.get(1)?, answer: r.get(2)? }))
 }
 
-/// Keeps a first answer, in the transaction of its effect; forgets old ones.
+/// Keeps a first answer, in the transaction of its effect, until [`KEPT`] after `now`.
 pub fn keep(
     tx: &Tx<'_>,
     caller: &str,
@@ -34,24 +34,12 @@ pub fn keep(
     first: &First,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM idempotency WHERE made_at < ?1", [now.minus(KEPT).as_millis()])?;
     tx.execute(
         "INSERT INTO idempotency (caller, route, key, body_sha256, status, answer, made_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (caller, route, key, first.body_sha256, first.status, &first.answer, now.as_millis()),
     )?;
     Ok(())
-}
-
-/// Forgets old answers; how many.
-pub fn forget(tx: &Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
-    tx.execute("DELETE FROM idempotency WHERE made_at < ?1", [now.minus(KEPT).as_millis()])
-}
-
-/// When the next answer is old.
-pub fn next_old(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    let first = tx.first("SELECT made_at FROM idempotency ORDER BY made_at LIMIT 1", [], |r| time(r, 0))?;
-    Ok(first.map(|at| at.plus(KEPT + Duration::from_millis(1))))
 }
 
 /// Forgets old answers; how many.
