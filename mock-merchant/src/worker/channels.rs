@@ -16,6 +16,8 @@ use walkpay::protocol::document::PaymentMethod;
 pub struct ChannelJob {
     call: i64,
     lease: u64,
+    /// Since when it is being asked: an answer says how things stood then at the earliest.
+    asked_at: Timestamp,
     /// The channel.
     pub method: PaymentMethod,
     /// What to ask.
@@ -29,7 +31,7 @@ pub struct ChannelJob {
 pub fn take_due(tx: &Tx<'_>, ctx: &Ctx) -> Result<Option<ChannelJob>, Failure> {
     let Some(call) = channel_calls::lease(tx, ctx.now, ctx.now.plus(ctx.config.lease))? else { return Ok(None) };
     let Asked { method, ask } = domain::channel_ask(tx, &call)?;
-    Ok(Some(ChannelJob { call: call.call, lease: call.lease, method, ask }))
+    Ok(Some(ChannelJob { call: call.call, lease: call.lease, asked_at: ctx.now, method, ask }))
 }
 
 /// Takes the answer in. A payment counts whoever brings it, once; anything else only under the newest lease.
@@ -45,7 +47,7 @@ pub fn settle(
     let call = channel_calls::get(tx, job.call)?;
     let current = call.state == ChannelCallState::Open && call.lease == job.lease;
     let next = match answer {
-        Ok(answer) => domain::channel_answered(tx, ctx, &call, &answer, current)?,
+        Ok(answer) => domain::channel_answered(tx, ctx, &call, &answer, current.then_some(job.asked_at))?,
         Err(NoAnswer(_)) if current => {
             domain::channel_unanswered(tx, &call)?;
             Next::At(CallStep::Query, back_off(ctx, call.tries))

@@ -153,8 +153,14 @@ async fn b10_the_page_follows_what_happens() {
     assert!(!other.named("orders").await.1.contains(&first));
     // Four at one time are enough for one payer.
     let mut open = vec![events];
+    let end = std::time::Instant::now() + DEADLINE;
     while open.len() < 4 {
-        open.push(Events::open(&shop, &url, None).await.unwrap());
+        match Events::open(&shop, &url, None).await {
+            Ok(events) => open.push(events),
+            // The place of the one that was dropped above is not free yet.
+            Err(_) => assert!(std::time::Instant::now() < end, "a place is free again"),
+        }
+        tokio::task::yield_now().await;
     }
     assert_eq!(Events::open(&shop, &url, None).await.err(), Some(StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(Events::open(&shop, &shop.url("/pay/guessed"), None).await.err(), Some(StatusCode::NOT_FOUND));

@@ -58,13 +58,13 @@ pub(crate) fn ask(tx: &Tx<'_>, call: &ChannelCall) -> Result<Asked, Failure> {
     Ok(Asked { method: pay.method, ask })
 }
 
-/// Takes an answer in. `current`: it was asked under the newest lease of an open call; otherwise only a success counts.
+/// Takes an answer in. `asked_at`: when it was asked for under the newest lease of an open call; without it only a success counts.
 pub(crate) fn answered(
     tx: &Tx<'_>,
     ctx: &Ctx,
     call: &ChannelCall,
     answer: &ChannelAnswer,
-    current: bool,
+    asked_at: Option<Timestamp>,
 ) -> Result<Next, Failure> {
     let pay = pays::get(tx, call.pay)?;
     if let ChannelAnswer::Trade(TradeStatus::Paid(receipt)) = answer {
@@ -76,12 +76,10 @@ pub(crate) fn answered(
         tracing::warn!(number = %pay.channel_number, "the channel tells of a payment that nobody asked for");
         return Ok(Next::At(CallStep::Query, ctx.now.plus(ctx.config.retry_max)));
     }
-    if !current {
-        return Ok(Next::Over);
-    }
+    let Some(asked_at) = asked_at else { return Ok(Next::Over) };
     match call.kind {
         ChannelKind::Create => created(tx, ctx, call, &pay, answer),
-        ChannelKind::Close => closed(tx, ctx, call, &pay, answer),
+        ChannelKind::Close => closed(tx, ctx, call, &pay, answer, asked_at),
         ChannelKind::Refund => refunded(tx, ctx, call, &pay, answer),
     }
 }
@@ -120,12 +118,20 @@ fn created(tx: &Tx<'_>, ctx: &Ctx, call: &ChannelCall, pay: &Pay, answer: &Chann
     }
 }
 
-fn closed(tx: &Tx<'_>, ctx: &Ctx, call: &ChannelCall, pay: &Pay, answer: &ChannelAnswer) -> Result<Next, Failure> {
+fn closed(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    call: &ChannelCall,
+    pay: &Pay,
+    answer: &ChannelAnswer,
+    asked_at: Timestamp,
+) -> Result<Next, Failure> {
     let unknown_for_good = pay.deadline.plus(ctx.config.pay_margin);
     let over = match answer {
         ChannelAnswer::Trade(TradeStatus::Closed) => true,
-        // What it was asked for may still be on its way, until it would come too late.
-        ChannelAnswer::Trade(TradeStatus::Unknown) if ctx.now < unknown_for_good => {
+        // What it was asked for may still be on its way, until it would come too late: what was asked before then is not the last answer,
+        // however late it comes.
+        ChannelAnswer::Trade(TradeStatus::Unknown) if asked_at < unknown_for_good => {
             return Ok(Next::At(CallStep::Query, unknown_for_good));
         }
         ChannelAnswer::Trade(TradeStatus::Unknown) => true,

@@ -1,9 +1,11 @@
 //! Slips and their payments: locks, channels that fail, money that comes late or twice.
 
+use crate::channel::port::{ChannelAnswer, TradeStatus};
 use crate::channel::test::{Fault, TradeState};
 use crate::domain::*;
 use crate::store::{Tx, invariants};
 use crate::testing::*;
+use crate::worker::channels;
 use std::time::Duration;
 use walkpay::protocol::document::PaymentMethod::{self, *};
 use walkpay::protocol::order::*;
@@ -289,6 +291,23 @@ fn a_trade_that_the_channel_never_knew_is_over_after_deadline_and_margin() {
     assert_eq!(w.payment(&d, &payment).status, PaymentStatus::Closing, "it could still be scanned and paid");
     assert_eq!(statuses(&w, &d, &orders), [OrderStatus::InPayment; 2]);
     w.work_for(Duration::from_secs(10));
+    assert_eq!(w.payment(&d, &payment).status, PaymentStatus::Closed);
+    w.check_quiet();
+}
+
+#[test]
+fn a_last_answer_is_one_that_was_asked_for_when_nothing_could_come_any_more() {
+    let (mut w, d, _, _, payment, _) = at_channel(Config::default(), &[Fault::NeverKnew]);
+    let config = Config::default();
+    w.close_payment(&d, &payment);
+    let before = w.ctx();
+    let job = Tx::run(&w.conn, |tx| channels::take_due(tx, &before)).unwrap().unwrap();
+    w.now = w.now.plus(config.pay_deadline + config.pay_margin + Duration::from_secs(10));
+    let after = w.ctx();
+    let unknown = Ok(ChannelAnswer::Trade(TradeStatus::Unknown));
+    Tx::run(&w.conn, |tx| channels::settle(tx, &after, &job, unknown)).unwrap();
+    assert_eq!(w.payment(&d, &payment).status, PaymentStatus::Closing, "it was asked for before the deadline");
+    w.work();
     assert_eq!(w.payment(&d, &payment).status, PaymentStatus::Closed);
     w.check_quiet();
 }
