@@ -40,7 +40,6 @@ pub const WANTED: &[(&str, &str)] = &[
         WHERE store IS NOT NULL AND pay IS NOT NULL AND legs.state = 'succeeded'",
     ),
     ("receipts applied", "SELECT count(*) FROM channel_receipts WHERE state = 'applied'"),
-    ("receipts given back", "SELECT count(*) FROM channel_receipts WHERE state = 'refunded'"),
     ("late successes of the bank applied", "SELECT count(*) FROM suspense WHERE state = 'applied'"),
     ("late successes of the bank given back", "SELECT count(*) FROM suspense WHERE state = 'refunded'"),
     ("refunds in full or part", "SELECT count(*) FROM refunds WHERE state = 'done'"),

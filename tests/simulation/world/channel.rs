@@ -1,10 +1,10 @@
 //! The payment channel: the simulated one that ships, with a book of its own; payers pay at it, and it tells of that in every wrong way.
 
 use super::network::Message;
-use super::{World, text};
+use super::{Mutation, World, text};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mock_merchant::channel::port::Receipt;
+use mock_merchant::channel::port::{ChannelAsk, Receipt};
 use mock_merchant::channel::test::{APPLICATION, Fault, SELLER, TestChannel, TestNotification, Trade, TradeState};
 use mock_merchant::domain::{Caller, Command};
 use mock_merchant::failure::Failure;
@@ -34,6 +34,8 @@ const FATEFUL: [Fault; 7] = [
 /// The channel and what happens around it.
 pub(super) struct Cashier {
     pub book: TestChannel,
+    /// Whether it takes money for all that it has closed.
+    wicked: bool,
     /// Trades that a payer has seen the code of.
     shown: BTreeSet<String>,
     /// Trades that were paid although they had ended: only the channel can tell of them.
@@ -43,14 +45,18 @@ pub(super) struct Cashier {
 }
 
 impl Cashier {
-    pub fn new() -> Self {
+    pub fn new(wicked: bool) -> Self {
         let book = TestChannel::in_memory(SEED, Default::default());
-        Self { book, shown: BTreeSet::new(), late: BTreeSet::new(), told: Vec::new() }
+        Self { book, wicked, shown: BTreeSet::new(), late: BTreeSet::new(), told: Vec::new() }
     }
 }
 
 impl World {
     pub(super) fn ask_channel(&mut self, job: ChannelJob) {
+        if self.faults && self.cashier.wicked && matches!(job.ask, ChannelAsk::Close { .. }) {
+            self.cashier.book.faults().clear();
+            self.cashier.book.faults().once(Fault::PaidAfterClose);
+        }
         let (answer, slow) = self.cashier.book.ask_now(self.now(), &job.ask);
         // What is slow is later than the lease of the call.
         let message = Message::FromChannel { job, answer };
@@ -72,10 +78,8 @@ impl World {
     /// A fault of the channel by its name, whenever it fits.
     pub(super) fn arm_channel(&mut self) {
         // What is looked for where a bug is planted has to happen often enough.
-        use crate::Mutation::*;
         let fault = match self.mutation {
-            Some(PaidAfterExpiryDropped | TwoChannelsPaid) if self.rng.random_range(0..2) == 0 => Fault::PaidAfterClose,
-            Some(OtherAmountAccepted) if self.rng.random_range(0..2) == 0 => Fault::WrongAmount,
+            Some(Mutation::OtherAmountAccepted) if self.rng.random_range(0..2) == 0 => Fault::WrongAmount,
             _ if self.rng.random_range(0..2) == 0 => FATEFUL[self.rng.random_range(0..FATEFUL.len())],
             _ => Fault::TABLE[self.rng.random_range(0..Fault::TABLE.len())].0,
         };
