@@ -129,10 +129,11 @@ fn problem_content() -> Value {
     json!({ PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } })
 }
 
-/// One response per status that the table of problems knows; its description lists the types.
+/// One response per status that the table of problems knows; its description lists the types. `in_progress` is for merchants whose answers wait
+/// for outside calls; none does here.
 fn problem_responses() -> Value {
     let mut responses = serde_json::Map::new();
-    for code in ProblemCode::ALL {
+    for code in ProblemCode::ALL.iter().filter(|code| **code != ProblemCode::InProgress) {
         let line = format!("`{}`: {}", code.code(), code.title());
         let entry = responses.entry(code.status().to_string()).or_insert_with(
             || json!({ "description": "", "headers": request_id_header(), "content": problem_content() }),
