@@ -262,7 +262,17 @@ impl<'a> Run<'a> {
         let environment = ready(self.tools.python.as_ref())?;
         let mut cargo = command(Context::cargo(), &self.context.top);
         // Calls and text messages share the machine's sound and ports: a few at one time.
-        cargo.args(["test", "--locked", "--no-fail-fast", "--package", "mock-merchant", "--test", "peers", "--", "--test-threads=4"]);
+        cargo.args([
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "--package",
+            "mock-merchant",
+            "--test",
+            "peers",
+            "--",
+            "--test-threads=4",
+        ]);
         stream(cargo.env("WALKPAY_PYTHON", environment.join("bin/python")), Runner::Cargo)
     }
 

@@ -132,12 +132,7 @@ async fn sms_report(State(app): State<Arc<App>>, Path(token): Path<String>, RawQ
     }
 }
 
-async fn shown(
-    app: &Arc<App>,
-    token: String,
-    chosen: Option<ServiceNumber>,
-    language: Option<Language>,
-) -> Response {
+async fn shown(app: &Arc<App>, token: String, chosen: Option<ServiceNumber>, language: Option<Language>) -> Response {
     if !is_token(&token) {
         return unknown(language);
     }

@@ -130,9 +130,9 @@ impl Stream {
         let ctx = self.app.ctx().ok()?;
         let (token, chosen, language) = (self.token.clone(), self.chosen, self.language);
         let (user, last) = (self.user, self.last);
-        let read = self.app.read(move |tx| {
-            Ok((notices::page(tx, &ctx, &token, chosen, language)?, notices::news(tx, user, last)?))
-        });
+        let read = self
+            .app
+            .read(move |tx| Ok((notices::page(tx, &ctx, &token, chosen, language)?, notices::news(tx, user, last)?)));
         let (facts, (new, last)) = read.await.ok()?;
         let facts = facts?;
         let mut text = String::new();

@@ -1,8 +1,8 @@
 //! `serve`.
 
 use super::{CliError, Common, qr};
-use crate::server::{BankTarget, Config, Limits, Rate, Running, Server, TlsFiles};
 use crate::notify::settings::Settings;
+use crate::server::{BankTarget, Config, Limits, Rate, Running, Server, TlsFiles};
 use clap::Args;
 use std::io::Write;
 use std::net::SocketAddr;

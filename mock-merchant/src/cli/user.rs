@@ -1,11 +1,11 @@
 //! `user`.
 
-use super::folder::Open;
 use super::address::Address;
+use super::folder::Open;
 use super::{CliError, Common, refused, unexpected};
 use crate::bank::{Bank, NewAccount};
-use crate::domain::{AdminCommand, Answer, BankAccount, NewUser, Query};
 use crate::domain::notices::Site;
+use crate::domain::{AdminCommand, Answer, BankAccount, NewUser, Query};
 use crate::failure::Failure;
 use crate::notify::files;
 use crate::store::{StoreError, Tx, ledger, notices, orders, privacy, stores, users};

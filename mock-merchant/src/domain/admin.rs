@@ -1,7 +1,7 @@
 //! What the operator does.
 
-use super::tell::{sign, tell};
 use super::notices::PageLink;
+use super::tell::{sign, tell};
 use super::{AdminCommand, Answer, Ctx, catalogue, notices, suspense, users};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::{Device, DeviceState};

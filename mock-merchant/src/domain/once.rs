@@ -142,7 +142,11 @@ mod tests {
         let years = now.plus(Duration::from_secs(10 * 365 * 24 * 3600));
         let kept = IdempotencyKey::parse("k3").unwrap();
         assert_eq!(run("a", &kept, 1, years).unwrap().body, [4]);
-        assert_eq!(run("a", &key, 1, now).unwrap().body, [1], "a key that is known for longer makes no other forgotten");
+        assert_eq!(
+            run("a", &key, 1, now).unwrap().body,
+            [1],
+            "a key that is known for longer makes no other forgotten"
+        );
         assert_eq!(Tx::run(&conn, |tx| Ok(idempotency::forget(tx, later)?)).unwrap(), 3);
         assert_eq!(run("a", &kept, 1, later).unwrap().body, [4]);
         assert_eq!(run("a", &key, 1, later).unwrap().body, [5], "a day later it is forgotten");

@@ -88,7 +88,9 @@ impl Kannel {
 fn outcome(status: StatusCode, text: &str) -> Sent {
     let code = status.as_u16();
     match status {
-        StatusCode::OK | StatusCode::ACCEPTED if text.starts_with("3:") => Sent::coded(SentAs::Accepted, code, "queued"),
+        StatusCode::OK | StatusCode::ACCEPTED if text.starts_with("3:") => {
+            Sent::coded(SentAs::Accepted, code, "queued")
+        }
         StatusCode::OK | StatusCode::ACCEPTED => Sent::coded(SentAs::Accepted, code, "taken"),
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED if text.contains("uthoriz") => {
             tracing::error!(code, "Kannel does not accept user and password");

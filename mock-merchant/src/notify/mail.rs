@@ -79,7 +79,8 @@ mod tests {
             unsubscribe: "https://pay.example/pay/abc/unsubscribe".into(),
         };
         let at = Timestamp::parse("2026-01-31T09:49:59Z").unwrap();
-        let message = message(&text, Some(&"pay@shop.example".parse().unwrap()), "ann@example.org", "ntc_1", at).unwrap();
+        let message =
+            message(&text, Some(&"pay@shop.example".parse().unwrap()), "ann@example.org", "ntc_1", at).unwrap();
         String::from_utf8(message.formatted()).unwrap()
     }
 

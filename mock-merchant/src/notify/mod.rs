@@ -69,7 +69,9 @@ impl Transports {
             None => files(Medium::Email),
         };
         let sms = match &settings.sms {
-            Some(kannel) => Transport::Kannel(Box::new(Kannel::new(kannel.clone(), callbacks::client(false, TIMEOUT)?))),
+            Some(kannel) => {
+                Transport::Kannel(Box::new(Kannel::new(kannel.clone(), callbacks::client(false, TIMEOUT)?)))
+            }
             None => files(Medium::Sms),
         };
         let voice = match &settings.voice {

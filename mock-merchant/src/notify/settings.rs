@@ -179,7 +179,10 @@ mod tests {
             (r#"{"email": {"host": "h", "port": 25, "from": "x"}}"#, "email.from"),
             (r#"{"email": {"host": "h", "port": 25, "from": "a@b", "tls": "none"}}"#, "loopback only"),
             (r#"{"email": {"host": "h", "port": 25, "from": "a@b", "user": "u"}}"#, "belong together"),
-            (r#"{"sms": {"url": "http://sms.example/", "user": "u", "password_file": "password", "from": "x"}}"#, "sms.url"),
+            (
+                r#"{"sms": {"url": "http://sms.example/", "user": "u", "password_file": "password", "from": "x"}}"#,
+                "sms.url",
+            ),
             (r#"{"sms": {"url": "https://sms.example/", "user": "u", "password_file": "none", "from": "x"}}"#, "none"),
             (r#"{"voice": {"gateway": "host\nmodule x", "account": "sip:a@b"}}"#, "voice.gateway"),
             (r#"{"voice": {"gateway": "host", "account": "a@b"}}"#, "voice.account"),

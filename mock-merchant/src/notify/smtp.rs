@@ -97,7 +97,8 @@ impl Smtp {
         let hello = ClientId::default();
         let implicit = (settings.tls == SmtpTls::Implicit).then(|| tls.clone());
         let address = (settings.host.as_str(), settings.port);
-        let connected = AsyncSmtpConnection::connect_tokio1(address, Some(settings.patience), &hello, implicit, None).await;
+        let connected =
+            AsyncSmtpConnection::connect_tokio1(address, Some(settings.patience), &hello, implicit, None).await;
         let mut connection = connected.map_err(|e| before(&e, "connect"))?;
         if settings.tls == SmtpTls::Starttls {
             if !connection.can_starttls() {
@@ -120,7 +121,12 @@ impl Smtp {
 }
 
 /// MAIL, RCPT, DATA, the message.
-async fn transmit(connection: &mut AsyncSmtpConnection, envelope: &Envelope, message: &[u8], patience: Duration) -> Sent {
+async fn transmit(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    message: &[u8],
+    patience: Duration,
+) -> Sent {
     let commanded = Instant::now() + patience;
     let supports = |extension| connection.server_info().supports_feature(extension);
     let mut options = Vec::new();

@@ -248,7 +248,8 @@ pub fn of_notice(tx: &Tx<'_>, notice: i64) -> Result<Vec<NoticeDelivery>, StoreE
 
 /// The notices of an order, in order; at most 200.
 pub fn of_order(tx: &Tx<'_>, number: ServiceNumber) -> Result<Vec<Notice>, StoreError> {
-    let sql = "SELECT notice, user, kind, number, device, made_at FROM notices WHERE number = ?1 ORDER BY notice LIMIT 200";
+    let sql =
+        "SELECT notice, user, kind, number, device, made_at FROM notices WHERE number = ?1 ORDER BY notice LIMIT 200";
     tx.all(sql, [counted(number.number())], read_notice)
 }
 
@@ -258,11 +259,7 @@ pub fn due(tx: &Tx<'_>, medium: Medium, now: Timestamp) -> Result<Option<NoticeD
 }
 
 /// Takes a delivery under a new lease until `until`. From the commit of this on it may have left.
-pub fn lease(
-    tx: &Tx<'_>,
-    delivery: NoticeDelivery,
-    until: Timestamp,
-) -> Result<NoticeDelivery, StoreError> {
+pub fn lease(tx: &Tx<'_>, delivery: NoticeDelivery, until: Timestamp) -> Result<NoticeDelivery, StoreError> {
     let again = matches!(delivery.state, NoticeState::Sending | NoticeState::Unknown);
     let taken = NoticeDelivery {
         state: NoticeState::Sending,

@@ -39,10 +39,7 @@ pub fn add(tx: &Tx<'_>, new: &NewPayPage<'_>, now: Timestamp) -> Result<(), Stor
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let PayPage { user, number, address, expires_at } = new.page;
     let number = number.map(|n| counted(n.number()));
-    tx.execute(
-        sql,
-        (new.token_sha256, user, number, new.delivery, address, now.as_millis(), expires_at.as_millis()),
-    )?;
+    tx.execute(sql, (new.token_sha256, user, number, new.delivery, address, now.as_millis(), expires_at.as_millis()))?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Notices as durable jobs, in pure steps: [`take_due`] in a transaction, the message sent outside of any, [`settle`] in another
 //! one. A crash between any two of these loses nothing; what was on its way then has an unknown outcome, and is sent again.
 
-use crate::domain::{Ctx, Mutation};
 use crate::domain::notices::{self as rules, PageLink, Sent, Site};
+use crate::domain::{Ctx, Mutation};
 use crate::failure::Failure;
 use crate::notify::text::{Message, render};
 use crate::store::contacts::{self, Address, Medium};

@@ -42,7 +42,10 @@ async fn b10_the_page_shows_what_is_to_be_paid_to_whom_it_belongs() {
     let second = desk.payable("k2", &order(&shop)).await;
     let hidden = desk.number("k3", &order(&shop)).await;
     let (_, list) = page(&shop, &url).await;
-    assert!(!list.contains("<script>alert") && list.contains("<bdi>&lt;script&gt;alert(1)&lt;/script&gt; שלום &amp; &quot;Küche&quot;</bdi>"));
+    assert!(
+        !list.contains("<script>alert")
+            && list.contains("<bdi>&lt;script&gt;alert(1)&lt;/script&gt; שלום &amp; &quot;Küche&quot;</bdi>")
+    );
     assert!(list.contains(&first) && list.contains(&second) && !list.contains(&hidden), "{list}");
     assert!(list.contains("<th colspan=\"4\">Together</th><td class=\"n\">58.00 EUR</td>"), "{list}");
     for personal in ["alice", "Ann", "third floor"] {
@@ -50,7 +53,9 @@ async fn b10_the_page_shows_what_is_to_be_paid_to_whom_it_belongs() {
     }
     let (status, chosen) = page(&shop, &format!("{url}/orders/{first}?lang=zh")).await;
     assert_eq!(status, StatusCode::OK);
-    assert!(chosen.contains("<html lang=\"zh\">") && chosen.contains("费用明细") && chosen.contains("<bdi>Delivery</bdi>"));
+    assert!(
+        chosen.contains("<html lang=\"zh\">") && chosen.contains("费用明细") && chosen.contains("<bdi>Delivery</bdi>")
+    );
     // Nobody else's, nothing that is not to be seen yet, nothing by guessing.
     for path in [
         format!("{other}/orders/{first}"),
@@ -168,7 +173,9 @@ async fn b10_the_page_follows_what_happens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_reports_and_assets_are_what_they_are() {
     let shop = Shop::open().await;
-    for (path, kind) in [("/pay/page.css", "text/css; charset=utf-8"), ("/pay/page.js", "text/javascript; charset=utf-8")] {
+    for (path, kind) in
+        [("/pay/page.css", "text/css; charset=utf-8"), ("/pay/page.js", "text/javascript; charset=utf-8")]
+    {
         let answer = shop.http.get(shop.url(path)).send().await.unwrap();
         assert_eq!((answer.status(), answer.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
     }

@@ -75,9 +75,17 @@ fn help_tells_everything() {
     }
     mock_merchant::sim::faults().for_each(|fault| assert!(help.contains(fault.name), "{}", fault.name));
     let serve = text(&cli(folder.path(), &["serve", "--help"]).stdout);
-    for word in
-        ["--listen", "--demo", "--bank", "--tls-cert", "--notify", "--behind-proxy", "--public-url", "SIGTERM", "listening on"]
-    {
+    for word in [
+        "--listen",
+        "--demo",
+        "--bank",
+        "--tls-cert",
+        "--notify",
+        "--behind-proxy",
+        "--public-url",
+        "SIGTERM",
+        "listening on",
+    ] {
         assert!(serve.contains(word), "{word}");
     }
     assert!(text(&cli(folder.path(), &["catalogue", "import", "--help"]).stdout).contains("gtin"));

@@ -45,11 +45,10 @@ impl Kannel {
         let bearerbox = Program::start(&log("bearerbox.log"), "bearerbox", &[config]);
         until("bearerbox answers", async || status(admin).await.is_some()).await;
         let smsbox = Program::start(&log("smsbox.log"), "smsbox", &[config]);
-        until("smsbox is connected", async || status(admin).await.is_some_and(|s| s.contains("<type>smsbox</type>"))).await;
-        until("sendsms answers", async || {
-            http(&[]).get(format!("http://127.0.0.1:{sendsms}/")).send().await.is_ok()
-        })
-        .await;
+        until("smsbox is connected", async || status(admin).await.is_some_and(|s| s.contains("<type>smsbox</type>")))
+            .await;
+        until("sendsms answers", async || http(&[]).get(format!("http://127.0.0.1:{sendsms}/")).send().await.is_ok())
+            .await;
         let mut kannel = Self { sendsms, admin, centre: port, folder, bearerbox, smsbox, fake: None };
         if centre {
             kannel.connect().await;

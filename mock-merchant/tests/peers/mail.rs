@@ -76,7 +76,11 @@ async fn b12_an_email_arrives_with_both_parts_over_tls() {
     assert_eq!((&mail["sender"], &mail["to"]), (&json!("pay@shop.example"), &json!(["alice@shop.example"])));
     assert_eq!(mail["defects"], json!([]));
     let header = |name: &str| mail["headers"][name].as_str().unwrap_or_default().to_owned();
-    assert!(header("subject").contains("29.00 EUR to pay for \u{2068}Küche 厨房 👩\u{200d}🔧 שלום <b>& \"quoted\", <a@b>\u{2069}"), "{mail}");
+    assert!(
+        header("subject")
+            .contains("29.00 EUR to pay for \u{2068}Küche 厨房 👩\u{200d}🔧 שלום <b>& \"quoted\", <a@b>\u{2069}"),
+        "{mail}"
+    );
     assert!(header("list-unsubscribe").starts_with("<http://127.0.0.1:"), "{mail}");
     assert_eq!(header("list-unsubscribe-post"), "List-Unsubscribe=One-Click");
     let delivery = ended(&shop, number, Medium::Email, NoticeState::Accepted).await;
@@ -140,8 +144,10 @@ async fn b12_refusals_end_and_deferrals_are_tried_again() {
     let number = payable(&shop, "Repair").await;
     let accepted = ended(&shop, number, Medium::Email, NoticeState::Accepted).await;
     assert_eq!(accepted.tries, 2);
-    until(&shop, number, Medium::Email, |d| d.state == NoticeState::Failed && d.last_code == Some(550) && d.tries == 1).await;
-    until(&shop, number, Medium::Email, |d| d.state == NoticeState::Failed && d.last_code == Some(552) && d.tries == 1).await;
+    until(&shop, number, Medium::Email, |d| d.state == NoticeState::Failed && d.last_code == Some(550) && d.tries == 1)
+        .await;
+    until(&shop, number, Medium::Email, |d| d.state == NoticeState::Failed && d.last_code == Some(552) && d.tries == 1)
+        .await;
     let mut taken = Vec::new();
     for _ in 0..4 {
         let fact = server.fact().await;

@@ -33,7 +33,8 @@ impl Callee {
             here.join("recorded").display()
         );
         fs::write(here.join("config"), config).unwrap();
-        fs::write(here.join("accounts"), format!("<sip:callee@127.0.0.1:{port}>;regint=0;answermode={answermode}\n")).unwrap();
+        fs::write(here.join("accounts"), format!("<sip:callee@127.0.0.1:{port}>;regint=0;answermode={answermode}\n"))
+            .unwrap();
         fs::write(here.join("contacts"), "").unwrap();
         let log = here.join("log");
         let program = Program::start(&log, "baresip", &["-f", here.to_str().unwrap()]);

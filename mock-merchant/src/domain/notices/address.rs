@@ -34,7 +34,9 @@ fn is_number(text: &str) -> bool {
 
 /// A mailbox without quoted parts. Letters beyond ASCII are possible (RFC 6531).
 fn is_mailbox(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(c) || (!c.is_ascii() && c.is_alphanumeric());
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(c) || (!c.is_ascii() && c.is_alphanumeric())
+    };
     let dotted = |part: &str| !part.is_empty() && part.split('.').all(|label| !label.is_empty());
     text.rsplit_once('@').is_some_and(|(local, domain)| {
         let host = |c: char| c.is_alphanumeric() || c == '.' || c == '-';

@@ -9,8 +9,8 @@ mod page;
 mod quiet;
 
 pub use address::parse_address;
-pub(super) use contact::{add_addresses, carry_out};
 pub use contact::{ContactChange, PageLink};
+pub(super) use contact::{add_addresses, carry_out};
 pub use facts::{Site, facts_of, sample};
 pub use outcome::{Report, Sent, SentAs};
 pub(crate) use outcome::{may_repeat, report, settle, unsubscribe};

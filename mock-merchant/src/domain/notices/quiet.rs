@@ -76,9 +76,6 @@ mod tests {
         let night = (21 * 60, 8 * 60);
         assert_eq!(until("2026-03-28T21:00:00Z", "Europe/Berlin", night).unwrap(), "2026-03-29T06:00:00.000Z");
         // 02:30 does not exist in that night.
-        assert_eq!(
-            until("2026-03-28T22:00:00Z", "Europe/Berlin", (22 * 60, 150)).unwrap(),
-            "2026-03-29T01:30:00.000Z"
-        );
+        assert_eq!(until("2026-03-28T22:00:00Z", "Europe/Berlin", (22 * 60, 150)).unwrap(), "2026-03-29T01:30:00.000Z");
     }
 }

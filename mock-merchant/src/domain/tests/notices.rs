@@ -111,7 +111,8 @@ fn the_link_in_a_message_opens_its_order_and_is_kept_as_a_hash() {
     let page = |at| Tx::read(&w.conn, |tx| Ok(pay_pages::find(tx, &digest(token.as_bytes()), at)?)).unwrap();
     assert_eq!(page(w.now).unwrap().number, Some(number));
     assert!(page(w.now.plus(31 * DAY)).is_none(), "links expire");
-    let stored: String = w.conn.query_row("SELECT group_concat(token_sha256) FROM pay_pages", [], |r| r.get(0)).unwrap();
+    let stored: String =
+        w.conn.query_row("SELECT group_concat(token_sha256) FROM pay_pages", [], |r| r.get(0)).unwrap();
     assert!(!stored.contains(token));
 }
 

@@ -186,7 +186,16 @@ fn export_shows_and_erasure_removes_what_is_personal() {
     assert_eq!(w.bank.taken(trip.id), 500, "the debit was carried through");
     w.check_quiet();
     let left = |sql: &str| w.conn.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
-    for table in ["user_names", "user_addresses", "user_contact", "pay_pages", "bank_bindings", "device_labels", "attempt_lines", "user_days"] {
+    for table in [
+        "user_names",
+        "user_addresses",
+        "user_contact",
+        "pay_pages",
+        "bank_bindings",
+        "device_labels",
+        "attempt_lines",
+        "user_days",
+    ] {
         assert_eq!(left(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
     assert_eq!(left("SELECT count(*) FROM bank_calls WHERE account IS NOT NULL"), 0);

@@ -52,7 +52,12 @@ pub(super) fn body(w: &World, minor: i64) -> OrderBody {
     }
 }
 
-pub(super) fn hand_in(w: &World, source: &SourceCaller, key: &str, body: &OrderBody) -> Result<ServiceNumber, ProblemCode> {
+pub(super) fn hand_in(
+    w: &World,
+    source: &SourceCaller,
+    key: &str,
+    body: &OrderBody,
+) -> Result<ServiceNumber, ProblemCode> {
     let body_sha256 = sha256(&serde_json::to_vec(body).unwrap());
     let key = IdempotencyKey::parse(key).unwrap();
     let command = ServiceCommand::HandIn { key, body_sha256, body: Box::new(body.clone()) };
@@ -66,7 +71,12 @@ pub(super) fn hand_in(w: &World, source: &SourceCaller, key: &str, body: &OrderB
     }
 }
 
-pub(super) fn change(w: &World, source: &SourceCaller, number: ServiceNumber, change: Change) -> Result<SourceOrder, ProblemCode> {
+pub(super) fn change(
+    w: &World,
+    source: &SourceCaller,
+    number: ServiceNumber,
+    change: Change,
+) -> Result<SourceOrder, ProblemCode> {
     let version = order(w, number).version;
     let command = ServiceCommand::Change { number, version, change: Box::new(change) };
     match w.run(&Caller::Source(source.clone()), Command::Service(command)) {

@@ -64,7 +64,9 @@ pub fn page(facts: &PageFacts, token: &str, chosen: Option<ServiceNumber>) -> St
     let _ = writeln!(body, "<p>{}</p>", word("how"));
     let (live, reload) = (word("live"), word("reload"));
     let _ = writeln!(body, "<p class=\"small\" id=\"live\" data-live=\"{live}\">{reload}</p>");
-    let form = |action: &str, text| format!("<form method=\"post\" action=\"{base}/{action}{lang}\"><button>{text}</button></form>\n");
+    let form = |action: &str, text| {
+        format!("<form method=\"post\" action=\"{base}/{action}{lang}\"><button>{text}</button></form>\n")
+    };
     match facts.subscribed {
         Some(true) => body += &form("unsubscribe", word("unsubscribe")),
         Some(false) => {
@@ -77,7 +79,8 @@ pub fn page(facts: &PageFacts, token: &str, chosen: Option<ServiceNumber>) -> St
         Language::En => ("zh", "zh"),
         Language::Zh => ("en", "en"),
     };
-    let _ = writeln!(body, "<p class=\"small\"><a href=\"{base}?lang={to}\" lang=\"{other}\">{}</a></p>", word("other"));
+    let _ =
+        writeln!(body, "<p class=\"small\"><a href=\"{base}?lang={to}\" lang=\"{other}\">{}</a></p>", word("other"));
     layout(facts.language, &word("title"), &body)
 }
 

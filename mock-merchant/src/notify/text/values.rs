@@ -39,7 +39,11 @@ pub(super) fn spoken_amount(language: Language, amount: Money) -> String {
             if part == 0 { format!("{whole} {unit}") } else { format!("{whole} {unit} and {part} {small}") }
         }
         (Language::Zh, Some((unit, _, small))) => {
-            if part == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{part}{small}") }
+            if part == 0 {
+                format!("{whole}{unit}")
+            } else {
+                format!("{whole}{unit}{part}{small}")
+            }
         }
         (_, None) => {
             let letters: Vec<String> = code.chars().map(String::from).collect();

@@ -150,7 +150,8 @@ fn closed(answered: bool, heard: bool, reason: &str) -> Sent {
 fn next_event(buffer: &mut Vec<u8>) -> Option<Event> {
     loop {
         let colon = buffer.iter().position(|b| *b == b':')?;
-        let length = buffer.get(..colon).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| d.parse::<usize>().ok());
+        let length =
+            buffer.get(..colon).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| d.parse::<usize>().ok());
         let Some(length) = length.filter(|n| *n <= MAX_EVENT) else {
             buffer.clear();
             return None;

@@ -32,8 +32,7 @@ pub(super) async fn speak(folder: &Path, text: &VoiceText) -> io::Result<Speech>
     };
     let spoken = ["--stdin", "-b", "1", "-v", voice, "-s", "150", "-w", "spoken.wav"];
     Process::run("espeak-ng", folder, &spoken, text.text.as_bytes(), LIMIT).await?;
-    let converted =
-        ["-G", "spoken.wav", "-r", "8000", "-c", "1", "-b", "16", "message.wav", "pad", "0.5", "1.5"];
+    let converted = ["-G", "spoken.wav", "-r", "8000", "-c", "1", "-b", "16", "message.wav", "pad", "0.5", "1.5"];
     Process::run("sox", folder, &converted, b"", LIMIT).await?;
     let file = folder.join("message.wav");
     let bytes = tokio::fs::metadata(&file).await?.len();
