@@ -9,6 +9,7 @@
 //! | `bank.json` | where the simulated bank listens, and the merchant's API key there |
 //! | `channels.json` | the payment channels in use; written by the operator |
 //! | `sim-alipay/` | the simulated Alipay's own book and keys |
+//! | `tenpay-gateway.json` | the simulated WeChat Pay's own book |
 //! | `clock.json` | how far a simulation's clock is ahead |
 //! | `server.json` | where the running server listens |
 //! | `server.lock` | held by the running server |

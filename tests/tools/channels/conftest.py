@@ -16,7 +16,7 @@ DEADLINE = 60
 def merchant(tmp_path_factory):
     """The URL of `mock-merchant serve --sim`."""
     data = tmp_path_factory.mktemp("merchant") / "data"
-    command = [os.environ["WALKPAY_MERCHANT"], "--data", data, "--sim", "serve", "--no-qr"]
+    command = [os.environ["WALKPAY_MERCHANT"], "--data", data, "--sim", "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline().strip()

@@ -15,7 +15,7 @@ export async function merchant() {
   const program = process.env.WALKPAY_MERCHANT;
   if (!program) throw new Error('WALKPAY_MERCHANT names no program');
   const folder = await mkdtemp(join(tmpdir(), 'walkpay-channels-'));
-  const child = spawn(program, ['--data', join(folder, 'data'), '--sim', 'serve', '--no-qr'], {
+  const child = spawn(program, ['--data', join(folder, 'data'), '--sim', 'serve'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout });
