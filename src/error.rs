@@ -160,6 +160,7 @@ impl WalkpayError {
     }
 
     /// An [`WalkpayError::InvalidInput`] about a text of or about a person: only its length is told.
+    #[cfg(feature = "terminal")]
     pub(crate) fn invalid_private(field: &str, expected: &str, got: &str) -> Self {
         let chars = got.chars().count();
         Self::invalid(field, expected, &format!("{chars} characters, not shown here"))
@@ -178,6 +179,7 @@ impl WalkpayError {
     }
 
     /// Whether a signature could not be checked with the keys that are known: newer ones may help.
+    #[cfg(feature = "terminal")]
     pub(crate) fn is_key_trouble(&self) -> bool {
         let keys = ["kid", "key_use", "key_retired", "key_not_yet_valid"];
         matches!(self, Self::Untrusted { check, .. } if keys.contains(&check.as_str()))

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, watch};
 use walkpay::protocol::crypto::PublicKey;
 use walkpay::protocol::nonce_guard::NonceGuard;
@@ -46,6 +46,9 @@ pub struct DeviceKey {
     /// The key.
     pub key: PublicKey,
 }
+
+/// How many of what there were in which state, and when that was counted.
+type Counted = (Instant, Vec<(&'static str, String, i64)>);
 
 /// What all handlers share.
 pub struct App {
@@ -114,7 +117,7 @@ pub struct App {
     /// Bulk hand-ins in work by service system.
     pub bulk_sources: Places<i64>,
     /// The counts of `/metrics`, and when they were asked for.
-    pub counts: tokio::sync::Mutex<Option<(std::time::Instant, Vec<(&'static str, String, i64)>)>>,
+    pub counts: tokio::sync::Mutex<Option<Counted>>,
     /// True once the server is to stop: polls end, `/healthz` says so.
     pub stopping: watch::Receiver<bool>,
     /// The OpenAPI document, as text.

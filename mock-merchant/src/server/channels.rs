@@ -149,7 +149,8 @@ pub fn supervise(app: Arc<App>) -> JoinHandle<()> {
 pub fn supervise_gateways(app: Arc<App>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut each = JoinSet::new();
-        for gateway in app.gateways.each().cloned() {
+        for gateway in app.gateways.each() {
+            let gateway = gateway.clone();
             let mut stopping = app.stopping.clone();
             each.spawn(async move {
                 let mut ticks = interval(TICK);

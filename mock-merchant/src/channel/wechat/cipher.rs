@@ -24,7 +24,7 @@ impl fmt::Debug for ApiV3Key {
 /// Something encrypted, as it stands in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// [`ALGORITHM`].
+    /// `AEAD_AES_256_GCM`.
     pub algorithm: String,
     /// Base64 of the ciphertext and its tag.
     pub ciphertext: String,
@@ -60,7 +60,7 @@ impl ApiV3Key {
     /// Opens what was encrypted.
     ///
     /// # Errors
-    /// [`NotSealed`].
+    /// If it was not sealed with this key.
     pub fn open(&self, sealed: &Sealed) -> Result<Vec<u8>, NotSealed> {
         if sealed.algorithm != ALGORITHM {
             return Err(NotSealed);
@@ -76,7 +76,7 @@ impl ApiV3Key {
     /// Encrypts, as the platform does; `nonce` is twelve characters that were never used before.
     ///
     /// # Errors
-    /// [`NotSealed`] for another nonce.
+    /// If `nonce` is none.
     pub fn seal(&self, nonce: &str, associated_data: &str, plain: &[u8]) -> Result<Sealed, NotSealed> {
         let mut bytes = plain.to_vec();
         let unique = Nonce::try_assume_unique_for_key(nonce.as_bytes()).map_err(|_| NotSealed)?;

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!((by(&old, over), by(&new, over)), (Err(Unverified::UnknownKey), Ok(())));
         assert!(platform.may_help(over, &seal(&old, over, b"body")), "perhaps it was issued anew");
         fetch(&platform, over, &[&new]).unwrap();
-        assert_eq!(platform.serials(over), [new.serial.clone()], "what is over is forgotten");
+        assert_eq!(platform.serials(over), std::slice::from_ref(&new.serial), "what is over is forgotten");
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         let gone = expired(noon(), 0).unwrap();
         let body = list(&[&gone], KEY);
         assert!(take(&seal(&gone, noon(), &body), &body).is_err(), "a certificate that has expired signs nothing");
-        let many = list(&vec![&good; MAX_CERTIFICATES + 1], KEY);
+        let many = list(&[&good; MAX_CERTIFICATES + 1], KEY);
         assert!(take(&seal(&good, noon(), &many), &many).is_err());
     }
 

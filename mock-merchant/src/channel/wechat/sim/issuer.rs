@@ -30,7 +30,7 @@ pub struct Issued {
     pub until: Timestamp,
 }
 
-/// Issues the `n`th certificate, valid from the day before `now` for [`LIFE`].
+/// Issues the `n`th certificate, valid from the day before `now` for five years.
 ///
 /// # Errors
 /// [`WalkpayError::Internal`].
