@@ -81,7 +81,7 @@ const ORDERS_EVERY: u64 = 6;
 type Reached = [(AtomicI64, AtomicI64); WANTED.len()];
 
 fn run(seed: u64, mutation: Option<Mutation>, reached: &Reached) -> Result<(), String> {
-    let orders = mutation.map_or(seed % ORDERS_EVERY == 0, Mutation::is_about_orders);
+    let orders = mutation.map_or(seed.is_multiple_of(ORDERS_EVERY), Mutation::is_about_orders);
     let mut world = World::new(seed, mutation, orders)?;
     for _ in 0..if orders { STEPS_WITH_ORDERS } else { STEPS } {
         world.step()?;

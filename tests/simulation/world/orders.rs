@@ -108,7 +108,7 @@ impl World {
                 let now = self.terminal_now(n);
                 self.terminals[n].pay(&now, &mut self.rng);
             }
-            if round < 24 || round > 56 {
+            if !(24..=56).contains(&round) {
                 for slip in self.terminals[n].open_slips() {
                     self.look_at(n, &slip)?;
                 }

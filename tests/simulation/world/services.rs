@@ -182,9 +182,9 @@ impl World {
 
     /// Nothing goes wrong any more: addresses are set anew, everything is asked and decided, dead letters are delivered again.
     pub(super) fn services_settle(&mut self, round: usize) -> Result<(), String> {
-        for at in 0..self.services.len() {
+        for (at, name) in NAMES.into_iter().enumerate().take(self.services.len()) {
             if std::mem::take(&mut self.services[at].gone) || round < 3 {
-                self.set_callback(NAMES[at])?;
+                self.set_callback(name)?;
             }
             for message_id in self.dead_letters(at)? {
                 let key = format!("again-{round}-{message_id}");
