@@ -504,7 +504,8 @@ async fn b23_tenpay_hands_prepayments_to_the_host() {
         let of = |name: &str| parameters[name].as_str().unwrap();
         let mut names: Vec<_> = parameters.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected = members.to_vec();
-        (names.sort_unstable(), expected.sort_unstable());
+        names.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(names, expected);
         let code = match product {
             "app" => {
