@@ -367,7 +367,7 @@ async fn a_change_that_has_no_price_is_not_made() {
     for _ in 0..2 {
         let refused = trip.scan(ScanInput::text("4006381333931"), Some(Quantity::Pieces { count: 998 })).await;
         assert_eq!(refused.unwrap_err().code(), "basket.total_limit");
-        let refused = trip.set_quantity(before.lines[0].line, many.clone()).await;
+        let refused = trip.set_quantity(before.lines[0].line, many).await;
         assert_eq!(refused.unwrap_err().code(), "basket.total_limit");
     }
     let phone = phone.reopen(None).await;
