@@ -133,7 +133,13 @@ fn read(log: &str) -> Vec<Got> {
     for line in log.lines() {
         let Some((_, message)) = line.split_once("Got message ") else { continue };
         let Some((_, message)) = message.split_once('<') else { continue };
-        let words: Vec<&str> = message.trim_end_matches('>').split(' ').collect();
+        let Some(message) = message.strip_suffix('>') else { continue };
+        // What has nothing but printable characters stands there as it is, spaces included.
+        if let [from, to, "text", text] = message.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            whole.push(Got { from: from.into(), to: to.into(), text: text.into(), segments: 1 });
+            continue;
+        }
+        let words: Vec<&str> = message.split(' ').collect();
         match words[..] {
             [from, to, "udh", head, "data", data] => {
                 let head = unescaped(head);
@@ -144,7 +150,7 @@ fn read(log: &str) -> Vec<Got> {
                     whole.push(Got { from: from.into(), to: to.into(), text, segments: part.len() });
                 }
             }
-            [from, to, "data" | "text", data] => {
+            [from, to, "data", data] => {
                 whole.push(Got { from: from.into(), to: to.into(), text: decoded(&unescaped(data)), segments: 1 });
             }
             _ => {}

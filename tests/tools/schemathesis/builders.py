@@ -204,9 +204,18 @@ def of_group(_state, _case):
 
 
 def check(state, _case):
+    """A basket that waits for staff; the one before is declined, since few of a user may wait at a time."""
+    headers = {"Authorization": f"Bearer {state.staff_token()}"}
+    for earlier in getattr(state, "waiting_checks", []):
+        url = f"{state.merchant.url}/staff/v1/checks/{earlier}/1"
+        answer = requests.get(url, headers=headers, timeout=20)
+        if answer.ok:
+            decision = {"basket_sha256": answer.json()["basket_sha256"], "accept": False}
+            requests.put(f"{url}/decision", json=decision, headers=headers, timeout=20)
     buyer = state.buyer()
     trip_id, body = buyer.attempt()
     buyer.put(f"/terminal/v1/trips/{trip_id}/attempts/1", body)
+    state.waiting_checks = [trip_id]
     return {"path": {"trip_id": trip_id, "attempt": 1}}
 
 
