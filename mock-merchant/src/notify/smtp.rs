@@ -99,13 +99,13 @@ impl Smtp {
         let address = (settings.host.as_str(), settings.port);
         let connected =
             AsyncSmtpConnection::connect_tokio1(address, Some(settings.patience), &hello, implicit, None).await;
-        let mut connection = connected.map_err(|e| before(&e, "connect"))?;
+        let mut connection = connected.map_err(|e| unreached(&e, "connect"))?;
         if settings.tls == SmtpTls::Starttls {
             if !connection.can_starttls() {
                 tracing::error!("the mail server offers no STARTTLS: nothing is sent to it");
                 return Err(Sent::new(SentAs::Deferred, "no_starttls"));
             }
-            connection.starttls(tls.clone(), &hello).await.map_err(|e| before(&e, "starttls"))?;
+            connection.starttls(tls.clone(), &hello).await.map_err(|e| unreached(&e, "starttls"))?;
         }
         if let Some((user, password)) = &settings.credentials {
             let credentials = Credentials::new(user.clone(), password.clone());
@@ -118,6 +118,12 @@ impl Smtp {
         }
         Ok(connection)
     }
+}
+
+/// The mail server cannot be reached, or not safely: said in the log, since only the operator can mend it.
+fn unreached(error: &Error, word: &'static str) -> Sent {
+    tracing::warn!(%error, "the mail server cannot be used");
+    before(error, word)
 }
 
 /// MAIL, RCPT, DATA, the message.

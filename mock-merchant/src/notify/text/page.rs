@@ -103,7 +103,7 @@ pub fn orders(facts: &PageFacts, token: &str) -> String {
         return out;
     }
     let heads = ["service", "payee", "deadline", "state", "due"].map(|name| format!("<th>{}</th>", word(name)));
-    let _ = write!(out, "<table><thead><tr>{}</tr></thead><tbody>", heads.concat());
+    let _ = write!(out, "<table class=\"list\"><thead><tr>{}</tr></thead><tbody>", heads.concat());
     let mut sums = BTreeMap::<String, (Currency, i64)>::new();
     for order in &facts.orders {
         let OrderFacts { number, service, payee, due, deadline, .. } = &order.facts;
