@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use walkpay::{ServiceNumber, Timestamp};
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 const STEPS: u64 = 150;
 
 /// SplitMix64.
