@@ -1,6 +1,6 @@
 //! B12 against aiosmtpd: STARTTLS, AUTH, what arrives, what is refused and put off; and against mail servers that are not there.
 
-use crate::outbox::{cli, deliveries, ended, free_port, payable, python, shop, until};
+use crate::outbox::{NOBODY, cli, deliveries, ended, payable, python, shop, until};
 use crate::rude;
 use mock_merchant::store::contacts::Medium;
 use mock_merchant::store::notices::NoticeState;
@@ -191,8 +191,7 @@ async fn b12_nothing_is_sent_without_starttls_or_with_a_wrong_password() {
 async fn b12_a_server_that_is_away_or_silent_loses_nothing() {
     let folder = folder();
     let plain = |port: u16| json!({ "email": { "host": "127.0.0.1", "port": port, "from": "pay@shop.example", "tls": "none", "timeout_seconds": 1 }});
-    let port = free_port();
-    let shop = shop(folder.path(), &plain(port)).await;
+    let shop = shop(folder.path(), &plain(NOBODY)).await;
     let number = payable(&shop, "Repair").await;
     until(&shop, number, Medium::Email, |d| d.tries >= 2 && d.last_word.as_deref() == Some("connect")).await;
     shop.running.shutdown().await;

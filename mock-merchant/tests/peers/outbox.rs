@@ -123,6 +123,9 @@ impl Drop for Program {
     }
 }
 
+/// A port of loopback at which nobody listens: that of tcpmux (RFC 1078).
+pub const NOBODY: u16 = 1;
+
 /// A TCP port that nobody has at this moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -1,7 +1,7 @@
 //! B13 against Kannel: plain and Chinese texts, segments, reports, refusals; and against one that is not there or says nothing.
 
 use crate::kannel::Kannel;
-use crate::outbox::{cli, ended, free_port, payable, shop, until};
+use crate::outbox::{NOBODY, cli, ended, payable, shop, until};
 use crate::rude;
 use mock_merchant::store::contacts::Medium;
 use mock_merchant::store::notices::NoticeState;
@@ -89,7 +89,7 @@ async fn b13_what_kannel_keeps_for_later_is_not_sent_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b13_a_kannel_that_is_away_loses_nothing_and_a_silent_one_is_unknown() {
     let folder = folder();
-    let away = format!("http://127.0.0.1:{}/cgi-bin/sendsms", free_port());
+    let away = format!("http://127.0.0.1:{NOBODY}/cgi-bin/sendsms");
     let shop_away = shop(folder.path(), &settings(&away)).await;
     cli(&shop_away, &["user", "address", "add", "alice", &format!("sms:{NUMBER}")]);
     let number = payable(&shop_away, "Repair").await;

@@ -1,6 +1,6 @@
 //! B11 against baresip: what is heard is what was said, in English and in Chinese; busy, unknown and silent numbers.
 
-use crate::outbox::{Program, cli, ended, free_port, payable, shop, until, wait};
+use crate::outbox::{NOBODY, Program, cli, ended, payable, shop, until, wait};
 use crate::rude;
 use crate::sip::{Callee, samples};
 use mock_merchant::notify::text::{Message, render};
@@ -103,11 +103,10 @@ async fn b11_numbers_that_are_unknown_away_silent_or_only_ring() {
     let known = format!("127.0.0.1:{}", callee.port);
     let more = json!({ "tcp": true, "ring_seconds": 3, "lines": 4 });
     let shop = shop(folder.path(), &settings(&known, &more)).await;
-    let away = free_port();
     for uri in [
         // The gateway knows no such number.
         "tel:+49301234567".to_owned(),
-        format!("sip:callee@127.0.0.1:{away}"),
+        format!("sip:callee@127.0.0.1:{NOBODY}"),
         format!("sip:callee@{}", silent.address),
         format!("sip:callee@{known}"),
     ] {
