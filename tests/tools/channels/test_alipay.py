@@ -8,7 +8,8 @@ import pytest
 import requests
 from alipay import AliPay
 from alipay.exceptions import AliPayValidationError
-from Cryptodome.PublicKey import RSA
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +98,10 @@ def test_what_is_not_paid_is_closed(alipay):
 
 
 def test_neither_side_takes_a_signature_of_somebody_else(merchant, console, receiver):
-    key = RSA.generate(2048)
-    stranger = client(merchant, console, receiver, app_private_key_string=key.export_key().decode())
+    private, public = texts(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    stranger = client(merchant, console, receiver, app_private_key_string=private)
     assert status(stranger, "py-1") == "isv.invalid-signature"
-    deceived = client(merchant, console, receiver, alipay_public_key_string=key.public_key().export_key().decode())
+    deceived = client(merchant, console, receiver, alipay_public_key_string=public)
     with pytest.raises(AliPayValidationError):
         status(deceived, "py-1")
 
@@ -108,13 +109,26 @@ def test_neither_side_takes_a_signature_of_somebody_else(merchant, console, rece
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "vectors/alipay.json").read_text("utf-8"))["alipay"]
 
 
+def texts(key):
+    """Both halves of a key, as PEM."""
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = key.public_key().public_bytes(form[0], serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.private_bytes(*form).decode(), public.decode()
+
+
+@pytest.fixture(scope="module")
+def signer():
+    """A client with the key of the vectors, which all have the same."""
+    (text,) = {vector["app_key"] for vector in VECTORS}
+    private, public = texts(serialization.load_pem_private_key(text.encode(), None))
+    keys = {"app_private_key_string": private, "alipay_public_key_string": public}
+    return AliPay(appid="1", app_notify_url=None, sign_type="RSA2", **keys)
+
+
 @pytest.mark.parametrize("vector", VECTORS, ids=[v["name"] for v in VECTORS])
-def test_our_requests_are_signed_as_this_client_signs_them(vector):
-    public = RSA.import_key(vector["app_key"]).public_key().export_key().decode()
-    keys = {"app_private_key_string": vector["app_key"], "alipay_public_key_string": public}
-    sdk = AliPay(appid="1", app_notify_url=None, sign_type="RSA2", **keys)
+def test_our_requests_are_signed_as_this_client_signs_them(signer, vector):
     params = dict(vector["params"])
     sign = params.pop("sign")
     assert json.loads(params["biz_content"])
-    signed = dict(parse_qsl(sdk.sign_data(params), strict_parsing=True))
+    signed = dict(parse_qsl(signer.sign_data(params), strict_parsing=True))
     assert signed["sign"] == sign
