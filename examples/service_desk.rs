@@ -31,7 +31,7 @@ use walkpay::session::{HostEventKind, PaymentFacts};
 use walkpay::{Currency, Money, ServiceNumber, Timestamp, UserName, WalkpayError};
 
 /// How long a step waits for the others.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const CASE: &str = "C-2026-0815";
 
 /// Two service systems hand in orders of one case and confirm them, one of them with a change. The payer puts both on one slip and

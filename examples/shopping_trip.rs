@@ -24,7 +24,7 @@ use walkpay::session::{ForwardPolicy, HostEvent, HostEventKind};
 use walkpay::{Currency, Money, StoreId, UserName, WalkpayError};
 
 /// How long a step waits for the merchant.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long staff may take to look at a basket.
 const STAFF_PATIENCE: Duration = Duration::from_secs(600);
 

@@ -4,7 +4,7 @@ use mock_merchant::channel::http::{Http, Received};
 use std::time::Duration;
 use walkpay::protocol::order::Launch;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a page leads to another one, at most.
 const HOPS: usize = 3;
 

@@ -21,7 +21,7 @@ use walkpay::protocol::message::*;
 use walkpay::{DeviceId, HoldId, MerchantId, Money, Sub, Timestamp, TripId};
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn random<const N: usize>() -> [u8; N] {
     rand::random()

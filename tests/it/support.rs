@@ -16,7 +16,7 @@ use walkpay::session::{ForwardPolicy, HostEventKind};
 use walkpay::{Currency, Money, StoreId, UserName};
 
 /// How long a test waits for something that must come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A can with a deposit, 0.79 and 0.25.
 pub const COLA: &str = "]E05449000000996";

@@ -1,6 +1,6 @@
 //! What all handlers share, and the ways to the domain: commands through the writer, questions to a reader.
 
-use super::pay_events::Streams;
+use super::pay_events::STREAMS;
 use super::problem::Refusal;
 use crate::channel::Channels;
 use crate::channel::gateways::Gateways;
@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::server::limits::{Buckets, Limits, Places};
+use crate::server::under_way::UnderWay;
 use crate::server::waiters::Waiters;
 use crate::sim::Faults;
 use crate::store::contacts::Medium;
@@ -108,10 +109,14 @@ pub struct App {
     pub messages: Notify,
     /// The same for the delivery of notices, by medium.
     notices: [Notify; 3],
-    /// Who follows a payer's page.
-    pub streams: Streams,
+    /// Pages of payers that are followed.
+    pub streams: Arc<Semaphore>,
+    /// The same by payer.
+    pub followers: Places<i64>,
     /// Changes whenever something may have been written: for who watches a page.
     pub changes: watch::Sender<u64>,
+    /// What is under way to others.
+    pub under_way: UnderWay,
     /// Bulk hand-ins in work.
     pub bulks: Semaphore,
     /// Bulk hand-ins in work by service system.
@@ -186,8 +191,10 @@ impl App {
             faults: AtomicU32::new(0),
             messages: Notify::new(),
             notices: Default::default(),
-            streams: Streams::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            followers: Places::default(),
             changes: watch::Sender::new(0),
+            under_way: UnderWay::default(),
             bulks: Semaphore::new(limits.bulks.clamp(1, Semaphore::MAX_PERMITS)),
             bulk_sources: Places::default(),
             counts: tokio::sync::Mutex::default(),

@@ -12,10 +12,9 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
 use serde_json::json;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -31,42 +30,9 @@ const LIFE: Duration = Duration::from_secs(3600);
 /// How long a reader may take for what was sent.
 const SLOW: Duration = Duration::from_secs(30);
 /// Streams at one time.
-const STREAMS: usize = 512;
+pub(super) const STREAMS: usize = 512;
 /// Streams of one payer at one time.
-const STREAMS_EACH: usize = 4;
-
-/// Who follows a page.
-#[derive(Default)]
-pub struct Streams(Mutex<HashMap<i64, usize>>);
-
-/// A place among those who follow; it is free again when this is dropped.
-struct Place {
-    app: Arc<App>,
-    user: i64,
-}
-
-impl Place {
-    fn take(app: &Arc<App>, user: i64) -> Option<Self> {
-        let mut open = app.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= STREAMS || open.get(&user).is_some_and(|n| *n >= STREAMS_EACH) {
-            return None;
-        }
-        *open.entry(user).or_default() += 1;
-        Some(Self { app: app.clone(), user })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.app.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = open.get_mut(&self.user) {
-            *n -= 1;
-            if *n == 0 {
-                open.remove(&self.user);
-            }
-        }
-    }
-}
+const STREAMS_EACH: u32 = 4;
 
 /// The stream of a token's page from the notice numbered `last` on; `None` if the token opens nothing.
 pub(super) async fn follow(
@@ -82,12 +48,13 @@ pub(super) async fn follow(
     let (ctx, given) = (app.ctx()?, token.clone());
     let Some(user) = app.read(move |tx| notices::page_of(tx, &ctx, &given)).await? else { return Ok(None) };
     let busy = || Refusal::unavailable("Too many pages are being followed: load the page again instead.");
-    let place = Place::take(&app, user).ok_or_else(busy)?;
+    let place = app.followers.enter(user, STREAMS_EACH).ok_or_else(busy)?;
+    let room = app.streams.clone().try_acquire_owned().map_err(|_| busy())?;
     let (send, events) = channel(4);
     tokio::spawn(async move {
         let mut stream = Stream { app, token, chosen, language, user, last, shown: String::new(), send };
         stream.run().await;
-        drop(place);
+        drop((place, room));
     });
     Ok(Some((page_headers("text/event-stream"), Body::new(Events(events))).into_response()))
 }

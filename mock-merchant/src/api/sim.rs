@@ -84,7 +84,8 @@ pub async fn read_clock(State(app): State<Arc<App>>) -> Json<ClockState> {
     Json(clock(&app))
 }
 
-/// Moves the clock forward, for the merchant and the bank simulator that it started.
+/// Moves the clock forward, for the merchant and the bank simulator that it started, once what is due by then has been done
+/// and answered. What hangs for more than five seconds is not waited for.
 #[utoipa::path(post, path = "/sim/v1/clock", operation_id = "advance_clock", tag = "simulation",
     request_body(content = Advance, example = json!({"advance_ms": 1})),
     responses((status = 200, description = "Moved", body = ClockState), (status = 422, description = "`invalid_value`")))]
@@ -93,11 +94,14 @@ pub async fn advance_clock(
     Body(advance): Body<Advance>,
 ) -> Result<Json<ClockState>, Refusal> {
     let by = Duration::from_millis(advance.advance_ms);
+    let still = app.standstill().await;
     if advance.advance_ms > MAX_ADVANCE_MS || app.clock.advance(by).is_none() {
         return Err(Refusal::new(ProblemCode::InvalidValue, "At most 400 days at once, and ten years altogether."));
     }
+    drop(still);
     app.waiters.wake_all();
     app.kick.notify_one();
+    app.written();
     Ok(Json(clock(&app)))
 }
 

@@ -130,6 +130,7 @@ pub fn supervise(app: Arc<App>) -> JoinHandle<()> {
                 _ = ticks.tick() => {}
                 () = stopped(&mut stopping) => return,
             }
+            let errand = app.under_way.begin().await;
             for body in channel.notifications(app.clock.now()) {
                 if let Err(refusal) = receive(
                     &app,
@@ -141,6 +142,7 @@ pub fn supervise(app: Arc<App>) -> JoinHandle<()> {
                     tracing::warn!(code = refusal.code.code(), "a notification of the simulated channel was refused");
                 }
             }
+            drop(errand);
         }
     })
 }
@@ -151,7 +153,7 @@ pub fn supervise_gateways(app: Arc<App>) -> JoinHandle<()> {
         let mut each = JoinSet::new();
         for gateway in app.gateways.each() {
             let gateway = gateway.clone();
-            let mut stopping = app.stopping.clone();
+            let (mut stopping, under_way) = (app.stopping.clone(), app.under_way.clone());
             each.spawn(async move {
                 let mut ticks = interval(TICK);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,6 +162,7 @@ pub fn supervise_gateways(app: Arc<App>) -> JoinHandle<()> {
                         _ = ticks.tick() => {}
                         () = stopped(&mut stopping) => return,
                     }
+                    let _errand = under_way.begin().await;
                     tokio::select! {
                         () = gateway.deliver() => {}
                         () = stopped(&mut stopping) => return,

@@ -58,17 +58,20 @@ async fn run<O: Outbox>(app: Arc<App>, outbox: O) {
             permit = room.clone().acquire_owned() => permit,
             () = stopped(&mut stopping) => break,
         };
-        if let Some(message) = take(&app, &outbox).await {
-            let (app, outbox) = (app.clone(), outbox.clone());
-            calls.spawn(async move {
-                outbox.carry_out(&app, message).await;
-                drop(permit);
-                outbox.woken(&app).notify_one();
-            });
-            continue;
-        }
-        drop(permit);
-        let pause = until_due(&app, &outbox).await.max(SHORTEST);
+        let errand = app.under_way.begin().await;
+        let pause = match take(&app, &outbox).await {
+            Next::Send(message) => {
+                let (app, outbox) = (app.clone(), outbox.clone());
+                calls.spawn(async move {
+                    outbox.carry_out(&app, message).await;
+                    drop((permit, errand));
+                    outbox.woken(&app).notify_one();
+                });
+                continue;
+            }
+            Next::Rest(pause) => pause,
+        };
+        drop((permit, errand));
         tokio::select! {
             () = outbox.woken(&app).notified() => {}
             () = sleep(pause) => {}
@@ -78,28 +81,34 @@ async fn run<O: Outbox>(app: Arc<App>, outbox: O) {
     while calls.join_next().await.is_some() {}
 }
 
-/// Asks the writer only when a reader sees something due.
-async fn take<O: Outbox>(app: &App, outbox: &O) -> Option<O::Message> {
-    if !until_due(app, outbox).await.is_zero() {
-        return None;
-    }
-    let ctx = app.ctx().ok()?;
-    let taking = outbox.clone();
-    match app.writer.submit(move |tx| taking.take_due(tx, &ctx)).await {
-        Ok(message) => message,
-        Err(e) => {
-            tracing::warn!(error = %e, what = O::WHAT, "the delivery cannot go on for the moment");
-            sleep(LONGEST).await;
-            None
-        }
-    }
+/// What to do next.
+enum Next<M> {
+    /// This message is due, and taken.
+    Send(M),
+    /// Nothing is due before that long.
+    Rest(Duration),
 }
 
-async fn until_due<O: Outbox>(app: &App, outbox: &O) -> Duration {
-    let now = app.clock.now();
+/// Asks the writer only when a reader sees something due.
+async fn take<O: Outbox>(app: &App, outbox: &O) -> Next<O::Message> {
     let asking = outbox.clone();
     match app.read(move |tx| asking.next_due(tx)).await {
-        Ok(Some(due)) => due.since(now).min(LONGEST),
-        Ok(None) | Err(_) => LONGEST,
+        Ok(Some(due)) => {
+            let pause = due.since(app.clock.now());
+            if !pause.is_zero() {
+                return Next::Rest(pause.clamp(SHORTEST, LONGEST));
+            }
+        }
+        Ok(None) | Err(_) => return Next::Rest(LONGEST),
+    }
+    let Ok(ctx) = app.ctx() else { return Next::Rest(LONGEST) };
+    let taking = outbox.clone();
+    match app.writer.submit(move |tx| taking.take_due(tx, &ctx)).await {
+        Ok(Some(message)) => Next::Send(message),
+        Ok(None) => Next::Rest(SHORTEST),
+        Err(e) => {
+            tracing::warn!(error = %e, what = O::WHAT, "the delivery cannot go on for the moment");
+            Next::Rest(LONGEST)
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use walkpay::protocol::message::MAX_REQUEST_BODY;
 
@@ -144,7 +144,7 @@ impl<K: Eq + Hash> Buckets<K> {
     /// # Errors
     /// How long to wait when there is none.
     pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= self.capacity && !buckets.contains_key(&key) {
             let flow = self.flow;
             buckets.retain(|_, bucket| bucket.filled(flow, now) < flow.burst);
@@ -171,39 +171,45 @@ impl Bucket {
     }
 }
 
-/// Who is in work at present, and how often.
-#[derive(Debug)]
-pub struct Places<K: Eq + Hash>(Mutex<HashMap<K, u32>>);
+/// Who is in work at present, and how often; clones share their places.
+#[derive(Clone, Debug)]
+pub struct Places<K>(Arc<Mutex<HashMap<K, u32>>>);
 
-impl<K: Eq + Hash> Default for Places<K> {
+impl<K> Default for Places<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Arc::default())
+    }
+}
+
+impl<K> Places<K> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<K, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Clone + Eq + Hash> Places<K> {
     /// One of `most` places of `key`, until what is returned is dropped; nothing if all are taken.
-    pub fn enter(&self, key: K, most: u32) -> Option<Place<'_, K>> {
-        let mut taken = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub fn enter(&self, key: K, most: u32) -> Option<Place<K>> {
+        let mut taken = self.taken();
         let count = taken.entry(key.clone()).or_default();
         if *count >= most.max(1) {
             return None;
         }
         *count += 1;
-        Some(Place { places: self, key })
+        Some(Place { places: self.clone(), key })
     }
 }
 
 /// A place that is taken.
 #[derive(Debug)]
-pub struct Place<'a, K: Eq + Hash> {
-    places: &'a Places<K>,
+pub struct Place<K: Eq + Hash> {
+    places: Places<K>,
     key: K,
 }
 
-impl<K: Eq + Hash> Drop for Place<'_, K> {
+impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut taken = self.places.taken();
         if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {

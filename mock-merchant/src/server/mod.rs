@@ -10,6 +10,7 @@ pub mod limits;
 mod messages;
 mod notices;
 pub mod tls;
+pub mod under_way;
 pub mod waiters;
 mod watch;
 mod work;

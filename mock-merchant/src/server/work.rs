@@ -46,6 +46,7 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
             permit = room.clone().acquire_owned() => permit,
             () = stopped(&mut stopping) => break,
         };
+        let errand = app.under_way.begin().await;
         let taken = take(&app).await;
         match &taken {
             Ok(_) => app.faults.store(0, Ordering::SeqCst),
@@ -59,12 +60,12 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
                         Outside::Bank(call) => carry_out(&app, &bank, call).await,
                         Outside::Channel(job) => ask_channel(&app, job).await,
                     }
-                    drop(permit);
+                    drop((permit, errand));
                     app.kick.notify_one();
                 });
             }
             Ok(None) => {
-                drop(permit);
+                drop((permit, errand));
                 let pause = until_due(&app).await;
                 tokio::select! {
                     () = app.kick.notified() => {}
@@ -73,6 +74,7 @@ async fn run(app: Arc<App>, bank: BankClient, workers: usize) {
                 }
             }
             Err(e) => {
+                drop((permit, errand));
                 tracing::warn!(error = %e, "the worker cannot go on for the moment");
                 tokio::select! {
                     () = sleep(PAUSE) => {}

@@ -24,7 +24,7 @@ use walkpay::protocol::jws::{Document, peek, verify};
 use walkpay::protocol::message::*;
 use walkpay::{Currency, DeviceId, HoldId, KeyId, MerchantId, Money, StoreId, Sub, Timestamp, TripId};
 
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 pub fn eur(minor: i64) -> Money {
     Currency::parse("EUR").unwrap().minor(minor)

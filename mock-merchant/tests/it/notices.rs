@@ -1,6 +1,6 @@
 //! B11–B13 as a newcomer sees them: without any configuration every message is a file.
 
-use crate::client::Shop;
+use crate::client::{DEADLINE, Shop};
 use crate::desk::{Desk, order};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn says(shop: &Shop, args: &[&str]) -> String {
 
 /// The line of `messages` about an order by a medium, once it has this state; its columns.
 async fn line(shop: &Shop, number: &str, medium: &str, state: &str) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + DEADLINE;
     loop {
         let listed = says(shop, &["messages", "list", "--order", number]);
         let rows = listed.lines().map(|row| row.split('\t').map(str::to_owned).collect::<Vec<_>>());
@@ -59,7 +59,7 @@ async fn b11_b12_b13_without_configuration_every_message_is_a_file() {
 async fn a_new_device_is_told_to_every_address() {
     let shop = Shop::open().await;
     shop.device_of("alice").await;
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + DEADLINE;
     let row = loop {
         let listed = says(&shop, &["messages"]);
         if let Some(row) = listed.lines().find(|row| row.contains("\tnew_device\t") && row.contains("\taccepted\t")) {

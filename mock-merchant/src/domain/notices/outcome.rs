@@ -72,7 +72,6 @@ pub(crate) fn settle(tx: &Tx<'_>, ctx: &Ctx, delivery: i64, lease: u64, sent: &S
             match pause(ctx, &delivery) {
                 Some(pause) => {
                     let pause = pause.max(sent.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
-                    // What may have arrived already is not what a refusal says.
                     put(NoticeState::Waiting, Some(ctx.now.plus(pause)))?;
                 }
                 None => put(NoticeState::GivenUp, None)?,
