@@ -157,22 +157,47 @@ pub fn of_source(
     tx.all(sql, (source, counted(after), limit), read)
 }
 
-/// Takes the message that is due longest, under a new lease until `until`. From the commit of this on it may have left.
+/// How many messages to one source are on their way at one time: a source that hangs holds up no other one.
+pub const ON_THEIR_WAY: u32 = 2;
+
+/// Takes the message that is due longest, under a new lease until `until`, of a source that has fewer than [`ON_THEIR_WAY`] on
+/// their way. From the commit of this on it may have left.
 pub fn lease(tx: &Tx<'_>, now: Timestamp, until: Timestamp) -> Result<Option<Delivery>, StoreError> {
-    let sql = select!("WHERE state = 'waiting' AND due <= ?1 ORDER BY due LIMIT 1");
-    let Some(mut delivery) = tx.first(sql, [now.as_millis()], read)? else {
+    // Leases that were not settled end by themselves.
+    tx.execute("UPDATE deliveries SET leased = 0 WHERE leased = 1 AND due <= ?1", [now.as_millis()])?;
+    let Some((source, _)) = first(tx)?.filter(|(_, due)| *due <= now) else {
         return Ok(None);
     };
-    let sql = "UPDATE deliveries SET due = ?2, lease = lease + 1, tries = tries + 1 WHERE delivery = ?1";
+    let sql = select!("WHERE source = ?1 AND state = 'waiting' AND due <= ?2 ORDER BY due LIMIT 1");
+    let Some(mut delivery) = tx.first(sql, (source, now.as_millis()), read)? else {
+        return Ok(None);
+    };
+    let sql = "UPDATE deliveries SET due = ?2, leased = 1, lease = lease + 1, tries = tries + 1 WHERE delivery = ?1";
     tx.execute(sql, (delivery.delivery, until.as_millis()))?;
     delivery.lease += 1;
     delivery.tries = delivery.tries.saturating_add(1);
     Ok(Some(delivery))
 }
 
-/// When the next message is due.
+/// When the next message is due, or the next lease of a source ends that has [`ON_THEIR_WAY`] messages on their way.
 pub fn next_due(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    tx.first("SELECT due FROM deliveries WHERE state = 'waiting' ORDER BY due LIMIT 1", [], |r| time(r, 0))
+    Ok(first(tx)?.map(|(_, due)| due))
+}
+
+/// Which source is next, and when. Goes from source to source of those that messages wait for, however many these are.
+fn first(tx: &Tx<'_>) -> Result<Option<(i64, Timestamp)>, StoreError> {
+    let sql = "WITH RECURSIVE waited(source) AS (
+                 SELECT min(source) FROM deliveries WHERE state = 'waiting'
+                 UNION ALL
+                 SELECT (SELECT min(d.source) FROM deliveries d WHERE d.state = 'waiting' AND d.source > waited.source)
+                 FROM waited WHERE waited.source IS NOT NULL)
+               SELECT source,
+                 CASE WHEN (SELECT count(*) FROM deliveries l WHERE l.source = waited.source AND l.leased = 1) < ?1
+                   THEN (SELECT min(w.due) FROM deliveries w WHERE w.source = waited.source AND w.state = 'waiting')
+                   ELSE (SELECT min(l.due) FROM deliveries l WHERE l.source = waited.source AND l.leased = 1)
+                 END AS due
+               FROM waited WHERE source IS NOT NULL ORDER BY due LIMIT 1";
+    tx.first(sql, [ON_THEIR_WAY], |r| Ok((r.get(0)?, time(r, 1)?)))
 }
 
 /// What a try came to.
@@ -187,7 +212,8 @@ pub struct Tried<'a> {
 /// Has a message tried again at `due`.
 pub fn put_off(tx: &Tx<'_>, delivery: i64, due: Timestamp, tried: Tried<'_>) -> Result<(), StoreError> {
     let sql =
-        "UPDATE deliveries SET due = ?2, last_status = ?3, last_error = ?4 WHERE delivery = ?1 AND state = 'waiting'";
+        "UPDATE deliveries SET due = ?2, leased = 0, last_status = ?3, last_error = ?4
+               WHERE delivery = ?1 AND state = 'waiting'";
     tx.execute(sql, (delivery, due.as_millis(), tried.status, tried.error))?;
     Ok(())
 }
@@ -200,7 +226,7 @@ pub fn end(
     at: Timestamp,
     tried: Tried<'_>,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET state = ?2, due = NULL, ended_at = ?3, last_status = ?4, last_error = ?5
+    let sql = "UPDATE deliveries SET state = ?2, due = NULL, leased = 0, ended_at = ?3, last_status = ?4, last_error = ?5
                WHERE delivery = ?1";
     tx.execute(sql, (delivery, state, at.as_millis(), tried.status, tried.error))?;
     Ok(())
@@ -208,14 +234,14 @@ pub fn end(
 
 /// Puts the messages of a source that would be tried before `until` off until then.
 pub fn quieten(tx: &Tx<'_>, source: i64, until: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET due = ?2 WHERE source = ?1 AND state = 'waiting' AND due < ?2";
+    let sql = "UPDATE deliveries SET due = ?2 WHERE source = ?1 AND state = 'waiting' AND leased = 0 AND due < ?2";
     tx.execute(sql, (source, until.as_millis()))?;
     Ok(())
 }
 
 /// Ends all messages of a source that wait: its address is gone.
 pub fn end_all(tx: &Tx<'_>, source: i64, at: Timestamp, error: &str) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET state = 'dead', due = NULL, ended_at = ?2, last_error = ?3
+    let sql = "UPDATE deliveries SET state = 'dead', due = NULL, leased = 0, ended_at = ?2, last_error = ?3
                WHERE source = ?1 AND state = 'waiting'";
     tx.execute(sql, (source, at.as_millis(), error))?;
     Ok(())
@@ -223,7 +249,7 @@ pub fn end_all(tx: &Tx<'_>, source: i64, at: Timestamp, error: &str) -> Result<(
 
 /// Has a message delivered again from now on, with all tries.
 pub fn again(tx: &Tx<'_>, delivery: i64, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET state = 'waiting', due = ?2, tries = 0, ended_at = NULL, lease = lease + 1
+    let sql = "UPDATE deliveries SET state = 'waiting', due = ?2, leased = 0, tries = 0, ended_at = NULL, lease = lease + 1
                WHERE delivery = ?1";
     tx.execute(sql, (delivery, now.as_millis()))?;
     Ok(())

@@ -63,7 +63,8 @@ pub enum MessageAnswer {
     },
 }
 
-/// Takes the message that is due longest, under a lease that ends by itself; gives up what has nowhere to go.
+/// Takes the message that is due longest, under a lease that ends by itself, unless so many are on their way to its source that
+/// another one has to wait; gives up what has nowhere to go.
 ///
 /// # Errors
 /// [`Failure::Fault`].

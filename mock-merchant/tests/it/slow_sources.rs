@@ -65,3 +65,25 @@ async fn b24_a_source_that_does_not_answer_in_time_is_told_again() {
     assert_eq!(desk.get(&format!("/orders/{other}")).await.1["status"], "awaiting_confirmation");
     shop.running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b24_a_source_that_hangs_does_not_hold_up_what_others_are_told() {
+    let shop = Shop::open().await;
+    let slow = Desk::open(&shop, "slow").await;
+    let quick = Desk::open(&shop, "quick").await;
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    desk::callback(&shop, &slow.id, &format!("http://{}/hooks", hanging.local_addr().unwrap()), true).await;
+    // More than may be on their way altogether.
+    for n in 0..40 {
+        slow.number(&format!("k{n}"), &order(&shop)).await;
+    }
+    let calls = [called(&hanging).await, called(&hanging).await];
+    let number = quick.number("k", &order(&shop)).await;
+    quick.receiver.message("order.confirmation_requested", &number).await;
+    // The calls still hang, and no other one was made meanwhile.
+    let (status, page) = slow.get("/deliveries?limit=100").await;
+    let tried = page["deliveries"].as_array().unwrap().iter().filter(|m| m["tries"] != 0).count();
+    assert_eq!((status.as_u16(), tried), (200, 2), "{page}");
+    drop(calls);
+    shop.running.shutdown().await;
+}

@@ -238,6 +238,37 @@ fn what_a_debit_leaves_owing_is_told_and_never_expires() {
 }
 
 #[test]
+fn a_source_that_hangs_keeps_two_messages_on_their_way_and_holds_up_no_other() {
+    let mut w = World::new();
+    let (slow, quick) = (source(&mut w, "slow"), source(&mut w, "quick"));
+    for n in 0..20 {
+        hand_in(&w, &slow, &format!("k{n}"), &body(&w, 100)).unwrap();
+    }
+    w.now = w.now.plus(Duration::from_secs(1));
+    hand_in(&w, &quick, "k", &body(&w, 100)).unwrap();
+    fn of(w: &World, message: &OutsideMessage, source: &SourceCaller) -> bool {
+        messages(w, source).iter().any(|m| m.message_id == message.message_id)
+    }
+    let next = |w: &World| Tx::read(&w.conn, |tx| Ok(deliveries::next_due(tx)?)).unwrap().unwrap();
+    let hanging = [take(&w).unwrap(), take(&w).unwrap()];
+    assert!(hanging.iter().all(|m| of(&w, m, &slow)));
+    let told = take(&w).unwrap();
+    assert!(of(&w, &told, &quick), "the one that is due last is next");
+    assert!(take(&w).is_none(), "no third one of the source that hangs");
+    assert_eq!(next(&w), w.now.plus(MINUTE), "nothing to do before a lease ends");
+    answer(&w, &told, &status(204));
+    // An answer makes room for one.
+    answer(&w, &hanging[0], &status(204));
+    assert!(next(&w) <= w.now);
+    let third = take(&w).unwrap();
+    assert!(of(&w, &third, &slow) && take(&w).is_none());
+    // What a crash left behind keeps the room until the leases end, not longer.
+    w.now = w.now.plus(MINUTE);
+    assert!(of(&w, &take(&w).unwrap(), &slow) && of(&w, &take(&w).unwrap(), &slow));
+    assert!(take(&w).is_none());
+}
+
+#[test]
 fn a_message_is_tried_for_75_hours_and_then_a_dead_letter() {
     let mut w = World::new();
     let source = source(&mut w, "s");
@@ -364,7 +395,11 @@ fn a_gone_address_ends_all_its_messages_until_there_is_a_new_one() {
 fn a_rotation_signs_twice_for_a_while() {
     let mut w = World::new();
     let source = source(&mut w, "s");
-    let count = |w: &World| take(w).unwrap().signature.split(' ').count();
+    let count = |w: &World| {
+        let message = take(w).unwrap();
+        answer(w, &message, &status(204));
+        message.signature.split(' ').count()
+    };
     let rotate = |w: &mut World| {
         let command = SourceAdmin::NewSecret { source_id: "s".into(), overlap: DAY };
         assert!(matches!(w.admin(AdminCommand::Source(command)), Answer::Told(Told::Secret(_))));
@@ -378,6 +413,7 @@ fn a_rotation_signs_twice_for_a_while() {
     hand_in(&w, &source, "k3", &body(&w, 100)).unwrap();
     assert_eq!(count(&w), 2, "two at most");
     w.pass(DAY + HOUR);
+    hand_in(&w, &source, "k4", &body(&w, 100)).unwrap();
     assert_eq!(count(&w), 1);
 }
 
