@@ -211,8 +211,7 @@ pub struct Tried<'a> {
 
 /// Has a message tried again at `due`.
 pub fn put_off(tx: &Tx<'_>, delivery: i64, due: Timestamp, tried: Tried<'_>) -> Result<(), StoreError> {
-    let sql =
-        "UPDATE deliveries SET due = ?2, leased = 0, last_status = ?3, last_error = ?4
+    let sql = "UPDATE deliveries SET due = ?2, leased = 0, last_status = ?3, last_error = ?4
                WHERE delivery = ?1 AND state = 'waiting'";
     tx.execute(sql, (delivery, due.as_millis(), tried.status, tried.error))?;
     Ok(())
@@ -226,7 +225,8 @@ pub fn end(
     at: Timestamp,
     tried: Tried<'_>,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET state = ?2, due = NULL, leased = 0, ended_at = ?3, last_status = ?4, last_error = ?5
+    let sql =
+        "UPDATE deliveries SET state = ?2, due = NULL, leased = 0, ended_at = ?3, last_status = ?4, last_error = ?5
                WHERE delivery = ?1";
     tx.execute(sql, (delivery, state, at.as_millis(), tried.status, tried.error))?;
     Ok(())
@@ -249,7 +249,8 @@ pub fn end_all(tx: &Tx<'_>, source: i64, at: Timestamp, error: &str) -> Result<(
 
 /// Has a message delivered again from now on, with all tries.
 pub fn again(tx: &Tx<'_>, delivery: i64, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET state = 'waiting', due = ?2, leased = 0, tries = 0, ended_at = NULL, lease = lease + 1
+    let sql =
+        "UPDATE deliveries SET state = 'waiting', due = ?2, leased = 0, tries = 0, ended_at = NULL, lease = lease + 1
                WHERE delivery = ?1";
     tx.execute(sql, (delivery, now.as_millis()))?;
     Ok(())
