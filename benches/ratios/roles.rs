@@ -6,7 +6,7 @@ use crate::measure::Outcome;
 use crate::process::wait_for_the_end;
 use crate::service::DEVICES;
 use crate::shop::{admin, code, stock, store};
-use mock_merchant::domain::{self, AdminCommand, Answer, NewUser};
+use mock_merchant::domain::{self, AdminCommand, Answer, NewUser, StaffScopes};
 use mock_merchant::server::{Config, Limits, Rate, Server};
 use std::env;
 use std::path::PathBuf;
@@ -78,7 +78,9 @@ async fn merchant(data: PathBuf, goods: &Goods) -> Outcome<()> {
 /// A merchant whose books are asked about.
 async fn books(data: PathBuf) -> Outcome<()> {
     let merchant = Server::start(Config { demo: true, ..Config::new(data) }).await?;
-    let command = AdminCommand::NewStaffToken { store_id: store()?, staff_id: "bench".to_owned(), hours: 8 };
+    let scopes = StaffScopes::unnamed();
+    let command =
+        AdminCommand::NewStaffToken { store_id: store()?, staff_id: "bench".to_owned(), hours: 8, scopes };
     let Answer::StaffToken(token) = admin(&merchant, command).await? else { return Err("no staff token".into()) };
     println!("token {token}\nlistening {}", merchant.url);
     tokio::task::spawn_blocking(wait_for_the_end).await??;

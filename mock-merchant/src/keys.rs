@@ -351,6 +351,7 @@ mod tests {
             merchant_id: MerchantId::parse("m").unwrap(),
             store_id: StoreId::parse("s").unwrap(),
             staff_id: "x".into(),
+            scope: None,
             iat: now,
             exp: now,
         }

@@ -684,7 +684,7 @@ pub struct ClockStatement {
 }
 document!(ClockStatement, "walkpay-clock.v1");
 
-/// Lets a member of staff decide checks; a bearer token for `/staff/v1`.
+/// What a member of staff may do, such as decide checks; a bearer token for `/staff/v1` and `/query/v1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StaffToken {
     /// The merchant.
@@ -693,6 +693,9 @@ pub struct StaffToken {
     pub store_id: StoreId,
     /// Opaque; who decided is kept with the decision.
     pub staff_id: String,
+    /// What it allows: words, separated by spaces. Without it, what the first version knew (`checks:decide refunds:write query:read`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Merchant time.
     pub iat: Timestamp,
     /// Not from here on.

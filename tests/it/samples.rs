@@ -471,6 +471,7 @@ pub fn all() -> Vec<Sample> {
                 merchant_id: merchant(),
                 store_id: store(),
                 staff_id: "s-17".into(),
+                scope: Some("checks:decide refunds:write".into()),
                 iat: at(0),
                 exp: at(8 * 3600),
             },

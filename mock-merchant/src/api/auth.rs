@@ -4,7 +4,7 @@ use super::App;
 use super::body::{parse, read};
 use super::problem::Refusal;
 use crate::domain::service::{Scope, SourceCaller};
-use crate::domain::{self, Caller};
+use crate::domain::{self, Caller, StaffScope};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -124,14 +124,20 @@ pub struct Staff {
     pub store_id: StoreId,
 }
 
+impl Staff {
+    /// Whether the token lets them do this.
+    pub fn may(&self, scope: StaffScope) -> bool {
+        matches!(&self.caller, Caller::Staff { scopes, .. } if scopes.has(scope))
+    }
+}
+
 impl FromRequestParts<Arc<App>> for Staff {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        match domain::staff_of_token(&app.ctx()?, bearer(&parts.headers)?)? {
-            Caller::Staff { store_id, staff_id } => {
-                Ok(Self { caller: Caller::Staff { store_id: store_id.clone(), staff_id }, store_id })
-            }
+        let caller = domain::staff_of_token(&app.ctx()?, bearer(&parts.headers)?)?;
+        match &caller {
+            Caller::Staff { store_id, .. } => Ok(Self { store_id: store_id.clone(), caller }),
             _ => Err(Refusal::internal(&"a staff token of nobody")),
         }
     }

@@ -155,7 +155,7 @@ fn security_schemes() -> Value {
         },
         gate: { "type": "http", "scheme": "bearer", "description": "A gate token, made with `mock-merchant gate token`." },
         source: { "type": "http", "scheme": "bearer", "description": "An API key of a service system, made with `mock-merchant service key`." },
-        staff: { "type": "http", "scheme": "bearer", "bearerFormat": "JWS", "description": "A staff token, made with `mock-merchant staff token`." }
+        staff: { "type": "http", "scheme": "bearer", "bearerFormat": "JWS", "description": "A staff token, made with `mock-merchant staff token`, with the scope that the call needs." }
     })
 }
 

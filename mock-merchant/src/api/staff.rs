@@ -5,7 +5,7 @@ use super::auth::Staff;
 use super::body::Json as Body;
 use super::params::Path;
 use super::problem::Refusal;
-use crate::domain::{Answer, Check, Command, Decision, Query as Ask};
+use crate::domain::{Answer, Check, Command, Decision, Query as Ask, StaffScope};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
@@ -52,7 +52,7 @@ pub async fn check(
         Ok(Answer::Checks(checks)) => checks.into_iter().next(),
         Ok(_) => return Err(unexpected()),
         // That another store has such a check is not told.
-        Err(refusal) if refusal.code == ProblemCode::Forbidden => None,
+        Err(refusal) if refusal.code == ProblemCode::Forbidden && staff.may(StaffScope::ChecksDecide) => None,
         Err(refusal) => return Err(refusal),
     };
     let found = found.ok_or_else(|| Refusal::not_found("check that waits"))?;

@@ -2,7 +2,7 @@
 
 use super::folder::Open;
 use super::{CliError, Common, refused, unexpected};
-use crate::domain::{AdminCommand, Answer, Check, Command, Decision, Query};
+use crate::domain::{AdminCommand, Answer, Check, Command, Decision, Query, StaffScopes};
 use clap::{Args, Subcommand};
 use walkpay::{GateGroup, PassId, StoreId, TripId};
 
@@ -21,6 +21,9 @@ pub enum Staff {
         /// How long it is good for.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=24))]
         hours: u32,
+        /// What it lets them do, separated by spaces: `checks:decide`, `refunds:write`, `query:read`.
+        #[arg(long = "scope", value_name = "WORDS", default_value = "checks:decide refunds:write query:read")]
+        scopes: String,
     },
     /// List the checks that wait at a shop.
     List {
@@ -58,8 +61,10 @@ impl Staff {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let open = Open::existing(common)?;
         match self {
-            Self::Token { store, staff, hours } => {
-                match open.operator().run(AdminCommand::NewStaffToken { store_id: store, staff_id: staff, hours })? {
+            Self::Token { store, staff, hours, scopes } => {
+                let scopes = StaffScopes::parse(&scopes)?;
+                let command = AdminCommand::NewStaffToken { store_id: store, staff_id: staff, hours, scopes };
+                match open.operator().run(command)? {
                     Answer::StaffToken(token) => println!("{token}"),
                     other => return Err(unexpected(&other)),
                 }

@@ -2,7 +2,7 @@
 
 use super::notices::PageLink;
 use super::tell::{sign, tell};
-use super::{AdminCommand, Answer, Ctx, catalogue, notices, suspense, users};
+use super::{AdminCommand, Answer, Ctx, StaffScopes, catalogue, notices, suspense, users};
 use crate::failure::{Failure, refuse};
 use crate::store::devices::{Device, DeviceState};
 use crate::store::users::UserState;
@@ -72,7 +72,9 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
             true => done(tx, ctx, "revoke_pass", &jti.to_string()),
             false => Err(refuse(ProblemCode::NotFound, "there is no such pass")),
         },
-        AdminCommand::NewStaffToken { store_id, staff_id, hours } => staff_token(tx, ctx, &store_id, &staff_id, hours),
+        AdminCommand::NewStaffToken { store_id, staff_id, hours, scopes } => {
+            staff_token(tx, ctx, &store_id, &staff_id, hours, scopes)
+        }
         AdminCommand::NewGateKey(group) => gate_key(tx, ctx, &group),
         AdminCommand::RevokeGateKey(key) => match stores::remove_gate_key(tx, &key)? {
             true => done(tx, ctx, "revoke_gate_key", &key),
@@ -152,7 +154,14 @@ pub(super) fn revoke(tx: &Tx<'_>, ctx: &Ctx, device: &Device) -> Result<(), Fail
     Ok(())
 }
 
-fn staff_token(tx: &Tx<'_>, ctx: &Ctx, store_id: &StoreId, staff_id: &str, hours: u32) -> Result<Answer, Failure> {
+fn staff_token(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    store_id: &StoreId,
+    staff_id: &str,
+    hours: u32,
+    scopes: StaffScopes,
+) -> Result<Answer, Failure> {
     if stores::find(tx, store_id)?.is_none() {
         return Err(refuse(ProblemCode::NotFound, format!("there is no store {store_id}")));
     }
@@ -167,6 +176,7 @@ fn staff_token(tx: &Tx<'_>, ctx: &Ctx, store_id: &StoreId, staff_id: &str, hours
         merchant_id: ctx.keys.merchant_id().clone(),
         store_id: store_id.clone(),
         staff_id: staff_id.to_owned(),
+        scope: Some(scopes.to_string()),
         iat: ctx.now,
         exp: ctx.now.plus(Duration::from_secs(u64::from(hours) * 3600)),
     };

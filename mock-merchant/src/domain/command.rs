@@ -3,6 +3,7 @@
 use super::notices::ContactChange;
 use super::once::{IdempotencyKey, Reply};
 use super::paying::{PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundView};
+use super::staff::StaffScopes;
 use super::service::{ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, SourceCaller, Told};
 use crate::channel::port::Receipt;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub enum Caller {
         store_id: StoreId,
         /// Opaque; kept with decisions.
         staff_id: String,
+        /// What the token lets them do.
+        scopes: StaffScopes,
     },
     /// A service system, by its API key.
     Source(SourceCaller),
@@ -222,6 +225,8 @@ pub enum AdminCommand {
         staff_id: String,
         /// 1 to 24.
         hours: u32,
+        /// What it lets them do.
+        scopes: StaffScopes,
     },
     /// → [`Answer::GateKey`].
     NewGateKey(GateGroup),

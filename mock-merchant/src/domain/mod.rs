@@ -23,6 +23,7 @@ pub mod once;
 mod paying;
 mod questions;
 pub mod reconciliation;
+pub mod scopes;
 pub mod service;
 mod staff;
 mod statement;
@@ -45,4 +46,4 @@ pub use paying::{
     OrderFilter, PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundStatus, RefundView, SlipPage,
 };
 pub use questions::{FILTER_WORDS, Filters, Question, groups, word};
-pub use staff::staff_of_token;
+pub use staff::{StaffScope, StaffScopes, staff_of_token};

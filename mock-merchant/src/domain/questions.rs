@@ -1,7 +1,7 @@
 //! Who may ask what of orders and payments (B30–B32), and questions as they come: words that are checked and become a filter.
 
 use super::documents::{active, caller_in_force};
-use super::{Caller, service};
+use super::{Caller, StaffScope, service};
 use crate::failure::{Failure, refuse};
 use crate::store::orders::OrderState;
 use crate::store::query::{self, CaseName, Filter, Group, Place, Scope};
@@ -131,7 +131,11 @@ impl Question {
     /// [`Failure::Refused`] with `invalid_value` or `forbidden`, or with what the device may not.
     pub fn new(tx: &Tx<'_>, caller: &Caller, filters: &Filters, leg_state: Option<LegState>) -> Result<Self, Failure> {
         let scope = match caller {
-            Caller::Operator | Caller::Staff { .. } => Scope::All,
+            Caller::Operator => Scope::All,
+            Caller::Staff { scopes, .. } => {
+                scopes.need(StaffScope::QueryRead)?;
+                Scope::All
+            }
             Caller::Device { .. } => {
                 let device = caller_in_force(tx, caller)?;
                 active(&device)?;

@@ -1,6 +1,6 @@
 //! The daily comparison of the ledger with what channels and bank say: every difference is listed, none is explained away.
 
-use super::Caller;
+use super::{Caller, StaffScope};
 use crate::failure::{Failure, refuse};
 use crate::store::reconcile::{self, Day, Gap, Sums};
 use crate::store::{Tx, stores};
@@ -101,8 +101,10 @@ pub enum DifferenceKind {
 /// # Errors
 /// [`Failure::Refused`] with `forbidden` for others than staff and operator, `invalid_value` for what is no day or no time zone.
 pub fn reconcile(tx: &Tx<'_>, caller: &Caller, day: &str, time_zone: Option<&str>) -> Result<Reconciliation, Failure> {
-    if !matches!(caller, Caller::Operator | Caller::Staff { .. }) {
-        return Err(refuse(ProblemCode::Forbidden, "only the merchant compares its books"));
+    match caller {
+        Caller::Operator => {}
+        Caller::Staff { scopes, .. } => scopes.need(StaffScope::QueryRead)?,
+        _ => return Err(refuse(ProblemCode::Forbidden, "only the merchant compares its books")),
     }
     let invalid = |detail: &str| refuse(ProblemCode::InvalidValue, detail);
     let date = Some(day).filter(|d| d.len() == 10).and_then(|d| d.parse::<Date>().ok());

@@ -1,5 +1,6 @@
 //! Staff: what waits for a look, and what they decide.
 
+use super::scopes::{ScopeSet, ScopeWord};
 use super::{Answer, Caller, Check, Ctx, Decision, attempts};
 use crate::failure::{Failure, OrDefect, defect, refuse};
 use crate::store::attempts::{self as rows, Attempt, AttemptState};
@@ -13,6 +14,50 @@ use walkpay::{StoreId, TripId};
 
 /// How many checks a listing shows.
 const MAX_CHECKS: u32 = 200;
+
+/// Something that a staff token can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StaffScope {
+    /// See the checks of the store, and decide them.
+    ChecksDecide,
+    /// Give money of the store's orders back, and see what was given back.
+    RefundsWrite,
+    /// Search and sum up orders and payments, and compare the books.
+    QueryRead,
+}
+
+impl ScopeWord for StaffScope {
+    const ALL: &'static [Self] = &[Self::ChecksDecide, Self::RefundsWrite, Self::QueryRead];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::ChecksDecide => "checks:decide",
+            Self::RefundsWrite => "refunds:write",
+            Self::QueryRead => "query:read",
+        }
+    }
+}
+
+/// What a staff token may do.
+pub type StaffScopes = ScopeSet<StaffScope>;
+
+impl StaffScopes {
+    /// What a token may do that names no scopes, as those of earlier versions: all that there was to be done then.
+    pub fn unnamed() -> Self {
+        [StaffScope::ChecksDecide, StaffScope::RefundsWrite, StaffScope::QueryRead].into_iter().collect()
+    }
+
+    /// Whether a token with these may do this.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] with `forbidden`.
+    pub fn need(self, scope: StaffScope) -> Result<(), Failure> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        Err(refuse(ProblemCode::Forbidden, format!("this staff token lacks the scope {}", scope.word())))
+    }
+}
 
 /// Who presents a staff token.
 ///
@@ -28,13 +73,17 @@ pub fn staff_of_token(ctx: &Ctx, token: &str) -> Result<Caller, Failure> {
             "the staff token is over, not valid yet or of another merchant",
         ));
     }
-    Ok(Caller::Staff { store_id: token.store_id, staff_id: token.staff_id })
+    let scopes = token.scope.as_deref().map_or_else(StaffScopes::unnamed, StaffScopes::known);
+    Ok(Caller::Staff { store_id: token.store_id, staff_id: token.staff_id, scopes })
 }
 
 fn of_store(caller: &Caller, store: &StoreRow) -> Result<String, Failure> {
     match caller {
         Caller::Operator => Ok("operator".to_owned()),
-        Caller::Staff { store_id, staff_id } if *store_id == store.info.store_id => Ok(staff_id.clone()),
+        Caller::Staff { store_id, staff_id, scopes } if *store_id == store.info.store_id => {
+            scopes.need(StaffScope::ChecksDecide)?;
+            Ok(staff_id.clone())
+        }
         _ => Err(refuse(ProblemCode::Forbidden, "only staff of this store can do this")),
     }
 }

@@ -415,6 +415,57 @@ async fn staff_decide_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_staff_token_allows_what_its_scopes_say() {
+    let shop = Shop::open().await;
+    let trip = Trip::new(shop.now()).id;
+    let checks = "/staff/v1/checks".to_owned();
+    let check = format!("/staff/v1/checks/{trip}/1");
+    let refunds = "/staff/v1/orders/000000000000001/refunds".to_owned();
+    let orders = "/query/v1/orders".to_owned();
+    let books = format!("/query/v1/reconciliation?day={}", &shop.now().to_string()[..10]);
+    let decision = (Method::PUT, format!("{check}/decision"), json!({"basket_sha256": "x".repeat(43), "accept": true}));
+    let refund = (Method::POST, refunds.clone(), json!({}));
+    let get = |path: &String| (Method::GET, path.clone(), serde_json::Value::Null);
+    // What each scope allows, and what comes of it where it is there.
+    let table = [
+        ("checks:decide", vec![(get(&checks), 200), (get(&check), 404), (decision, 404)]),
+        ("refunds:write", vec![(get(&refunds), 404), (refund, 404)]),
+        ("query:read", vec![(get(&orders), 200), (get(&books), 200)]),
+    ];
+    let ask = async |token: &str, (method, path, body): &(Method, String, serde_json::Value)| {
+        let request = shop.http.request(method.clone(), shop.url(path)).bearer_auth(token).header("idempotency-key", "k");
+        let request = if body.is_null() { request } else { request.json(body) };
+        json_of(request.send().await.unwrap()).await
+    };
+    let token = |args: &[&str]| {
+        let out = shop.cli(&[&["staff", "token", "demo-1", "--staff", "s-7"], args].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    };
+    let all = token(&[]);
+    for (scope, _) in &table {
+        let only = token(&["--scope", scope]);
+        for (of, calls) in &table {
+            for (call, found) in calls {
+                assert_eq!(ask(&all, call).await.0.as_u16(), *found, "{call:?}");
+                let (status, body) = ask(&only, call).await;
+                if of == scope {
+                    assert_eq!(status.as_u16(), *found, "{call:?} by {scope}: {body}");
+                    continue;
+                }
+                let detail = body["detail"].as_str().unwrap_or_default();
+                assert!(status == StatusCode::FORBIDDEN && detail.contains(of), "{call:?} by {scope}: {body}");
+                assert!(body["type"].as_str().unwrap().ends_with("forbidden"), "{body}");
+            }
+        }
+    }
+    for bad in ["", "checks", "checks:decide,query:read"] {
+        assert!(!shop.cli(&["staff", "token", "demo-1", "--staff", "s-7", "--scope", bad]).status.success(), "{bad}");
+    }
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn simulated_faults_strike_as_ordered() {
     let shop = Shop::open().await;
     let mut bob = shop.device_of("bob").await;

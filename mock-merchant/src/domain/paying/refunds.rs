@@ -6,7 +6,7 @@ use crate::bank::port::{BankOutcome, Subject};
 use crate::channel::port::capabilities;
 use crate::domain::once::{IdempotencyKey, Keyed, Reply, once};
 use crate::domain::service::{Scope, SourceNews, tell_payer, tell_source};
-use crate::domain::{Answer, Caller, Ctx};
+use crate::domain::{Answer, Caller, Ctx, StaffScope};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
 use crate::store::channel_calls::{self, ChannelKind, NewChannelCall};
@@ -73,7 +73,8 @@ fn authorised(tx: &Tx<'_>, caller: &Caller, number: ServiceNumber) -> Result<(Or
     let unknown = || refuse(ProblemCode::NotFound, "there is no such order");
     match caller {
         Caller::Operator => Ok((orders::find(tx, number)?.ok_or_else(unknown)?, "operator".to_owned())),
-        Caller::Staff { store_id, staff_id } => {
+        Caller::Staff { store_id, staff_id, scopes } => {
+            scopes.need(StaffScope::RefundsWrite)?;
             let store = stores::find(tx, store_id)?.map(|s| s.store).ok_or_else(unknown)?;
             let order = orders::find(tx, number)?.filter(|o| o.store == Some(store)).ok_or_else(unknown)?;
             Ok((order, format!("staff:{staff_id}")))

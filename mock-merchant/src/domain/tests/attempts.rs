@@ -302,7 +302,7 @@ fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
     assert_eq!(w.submit(&mut d, &mut trip, &[(COLA, 1), (WINE, 1)]), Some(Verdict::CheckRequired));
     assert_eq!(last_reasons(&w, &d), [ReasonCode::AgeCheck, ReasonCode::SpotCheck]);
     assert!(picked(&w));
-    let staff = Caller::Staff { store_id: store_id(), staff_id: "s".into() };
+    let staff = Caller::Staff { store_id: store_id(), staff_id: "s".into(), scopes: StaffScopes::unnamed() };
     let Answer::Checks(checks) = w.read(&staff, Query::Checks { store_id: store_id() }).unwrap() else { panic!() };
     assert_eq!((checks.len(), checks[0].total), (1, eur(800)));
     assert!(checks[0].lines["lines"][1]["gtin"].is_string());
@@ -310,7 +310,7 @@ fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
         Decision { trip_id: trip.id, attempt: 1, basket_sha256: checks[0].basket_sha256.clone(), accept: true };
     let other = Decision { basket_sha256: digest(b"other"), ..decision.clone() };
     assert_eq!(w.refused(&staff, Command::Decide(other)), ProblemCode::PreconditionFailed);
-    let elsewhere = Caller::Staff { store_id: walkpay::StoreId::parse("s2").unwrap(), staff_id: "s".into() };
+    let elsewhere = Caller::Staff { store_id: walkpay::StoreId::parse("s2").unwrap(), staff_id: "s".into(), scopes: StaffScopes::unnamed() };
     assert_eq!(w.refused(&elsewhere, Command::Decide(decision.clone())), ProblemCode::Forbidden);
     assert_eq!(w.refused(&d.caller(), Command::Decide(decision.clone())), ProblemCode::Forbidden);
     let answer = w.run(&staff, Command::Decide(decision.clone())).unwrap();

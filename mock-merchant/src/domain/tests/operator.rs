@@ -109,10 +109,11 @@ fn passes_are_spent_once_in_a_group_and_can_be_taken_back() {
 #[test]
 fn staff_tokens_and_gate_keys_are_checked() {
     let mut w = World::new();
-    let command = AdminCommand::NewStaffToken { store_id: store_id(), staff_id: "anna".into(), hours: 8 };
+    let command = AdminCommand::NewStaffToken { store_id: store_id(), staff_id: "anna".into(), hours: 8, scopes: StaffScopes::unnamed() };
     let Answer::StaffToken(token) = w.admin(command) else { panic!() };
     let staff = staff_of_token(&w.ctx(), &token).unwrap();
-    assert_eq!(staff, Caller::Staff { store_id: store_id(), staff_id: "anna".into() });
+    let scopes = StaffScopes::unnamed();
+    assert_eq!(staff, Caller::Staff { store_id: store_id(), staff_id: "anna".into(), scopes });
     w.pass(Duration::from_secs(8 * 3600));
     assert_eq!(staff_of_token(&w.ctx(), &token).unwrap_err().code(), ProblemCode::Unauthenticated);
     let group = GateGroup::parse("g1").unwrap();
