@@ -81,6 +81,7 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
             false => Err(refuse(ProblemCode::NotFound, "no gate has such a key")),
         },
         AdminCommand::ReturnSuspense(id) => suspense::return_it(tx, ctx, id),
+        AdminCommand::AssignSuspense { suspense: id, orders } => suspense::assign(tx, ctx, id, &orders),
         AdminCommand::SettleSuspense { suspense: id, note } => suspense::settle(tx, ctx, id, &note),
         AdminCommand::Source(command) => super::service::administer(tx, ctx, command).map(Answer::Told),
     }

@@ -232,12 +232,19 @@ pub enum AdminCommand {
     NewGateKey(GateGroup),
     /// Takes a gate's API key back, by the number that [`Query::GateKeys`] tells → [`Answer::Done`].
     RevokeGateKey(String),
-    /// Gives money in suspense back: to the bank, or to its payer's stored value → [`Answer::Done`].
-    ReturnSuspense(i64),
+    /// Gives money in suspense back: through bank or channel, or to its payer's stored value → [`Answer::Done`].
+    ReturnSuspense(SuspenseNumber),
+    /// Pays orders that owe exactly this with what a channel has collected → [`Answer::Done`].
+    AssignSuspense {
+        /// Which, by its number.
+        suspense: SuspenseNumber,
+        /// The orders, all of the payer who has paid.
+        orders: Vec<ServiceNumber>,
+    },
     /// Closes money in suspense that was settled by other means → [`Answer::Done`].
     SettleSuspense {
         /// Which, by its number.
-        suspense: i64,
+        suspense: SuspenseNumber,
         /// By which means; 1 to 200 characters, nothing personal.
         note: String,
     },
@@ -468,20 +475,69 @@ pub struct Check {
     pub lines: serde_json::Value,
 }
 
+/// What money in suspense is called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum SuspenseNumber {
+    /// What came from the bank, or could not be given back: `7`.
+    Money(i64),
+    /// What a channel has collected: `c7`.
+    Receipt(i64),
+}
+
+impl fmt::Display for SuspenseNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Money(number) => write!(f, "{number}"),
+            Self::Receipt(number) => write!(f, "c{number}"),
+        }
+    }
+}
+
+impl FromStr for SuspenseNumber {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| {
+            let digits = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
+            digits.and_then(|d| d.parse().ok()).ok_or("expected a number such as 7 or c7".to_owned())
+        };
+        match text.strip_prefix('c') {
+            Some(digits) => number(digits).map(Self::Receipt),
+            None => number(text).map(Self::Money),
+        }
+    }
+}
+
+impl From<SuspenseNumber> for String {
+    fn from(number: SuspenseNumber) -> Self {
+        number.to_string()
+    }
+}
+
+impl TryFrom<String> for SuspenseNumber {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// Money that nothing explains, as the operator sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuspenseRow {
     /// Its number.
-    pub suspense: i64,
-    /// `late`: the bank took it; `refund`: it could not be given back; `taken_back`: the bank took it back (negative).
+    pub number: SuspenseNumber,
+    /// `late`: the bank took it; `refund`: it could not be given back; `taken_back`: the bank took it back (negative); `receipt`: a channel has
+    /// collected it, and nothing could be paid with it.
     pub kind: String,
     /// `open` or `refunding`.
     pub state: String,
     /// How much.
     pub amount: Money,
-    /// The bank's reference of what came, or that of the refund's leg.
+    /// The bank's reference of what came, that of the refund's leg, or the channel's number of the payment.
     pub reference: String,
-    /// How often the bank was asked to take it back.
+    /// How often bank or channel was asked to take it back.
     pub tries: u32,
     /// When it was found.
     pub found_at: Timestamp,

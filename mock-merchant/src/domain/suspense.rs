@@ -2,7 +2,7 @@
 
 use super::attempts::business_date;
 use super::debit::{account_of, clearing, tell_result};
-use super::{Answer, Ctx, SuspenseRow, paying};
+use super::{Answer, Ctx, SuspenseNumber, SuspenseRow, paying};
 use crate::bank::port::{BankOutcome, Subject};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::{self, BankCall, CallKind, NewCall};
@@ -12,7 +12,7 @@ use crate::store::suspense::{self, NewSuspense, Suspense, SuspenseKind, Suspense
 use crate::store::{Tx, legs, payments, pays, stores, trips, users};
 use walkpay::protocol::document::DebitStatus;
 use walkpay::protocol::problem::ProblemCode;
-use walkpay::{Currency, Money};
+use walkpay::{Currency, Money, ServiceNumber};
 
 /// How much a listing shows.
 const MAX_LISTED: u32 = 1_000;
@@ -130,7 +130,7 @@ pub(super) fn refunded(tx: &Tx<'_>, ctx: &Ctx, call: &BankCall, outcome: &BankOu
 /// What has not come to its end, for the operator.
 pub(super) fn list(tx: &Tx<'_>) -> Result<Vec<SuspenseRow>, Failure> {
     let row = |s: Suspense| SuspenseRow {
-        suspense: s.suspense,
+        number: SuspenseNumber::Money(s.suspense),
         kind: s.kind.word().to_owned(),
         state: s.state.word().to_owned(),
         amount: s.amount,
@@ -138,21 +138,45 @@ pub(super) fn list(tx: &Tx<'_>) -> Result<Vec<SuspenseRow>, Failure> {
         tries: s.tries,
         found_at: s.found_at,
     };
-    Ok(suspense::unsettled(tx, MAX_LISTED)?.into_iter().map(row).collect())
+    let mut rows: Vec<_> = suspense::unsettled(tx, MAX_LISTED)?.into_iter().map(row).collect();
+    rows.extend(paying::receipts(tx, MAX_LISTED)?);
+    Ok(rows)
 }
 
-/// Gives open money back, since the operator says so: a late success to the bank, under another reference; what a refund could not give back
-/// to its payer's stored value.
-pub(super) fn return_it(tx: &Tx<'_>, ctx: &Ctx, suspense: i64) -> Result<Answer, Failure> {
-    let open = open(tx, suspense)?;
-    match open.kind {
-        SuspenseKind::Late => give_back(tx, ctx, &open)?,
-        SuspenseKind::Refund => credit(tx, ctx, &open)?,
-        SuspenseKind::TakenBack => {
-            return Err(refuse(ProblemCode::InvalidValue, "the bank owes this: settle it once that has made it good"));
+/// Gives open money back, since the operator says so: a late success to the bank, and a receipt to its channel, under another reference; what
+/// a refund could not give back to its payer's stored value.
+pub(super) fn return_it(tx: &Tx<'_>, ctx: &Ctx, number: SuspenseNumber) -> Result<Answer, Failure> {
+    match number {
+        SuspenseNumber::Receipt(receipt) => paying::return_receipt(tx, ctx, receipt)?,
+        SuspenseNumber::Money(suspense) => {
+            let open = open(tx, suspense)?;
+            match open.kind {
+                SuspenseKind::Late => give_back(tx, ctx, &open)?,
+                SuspenseKind::Refund => credit(tx, ctx, &open)?,
+                SuspenseKind::TakenBack => {
+                    let detail = "the bank owes this: settle it once that has made it good";
+                    return Err(refuse(ProblemCode::InvalidValue, detail));
+                }
+            }
         }
     }
-    stores::audit(tx, ctx.now, "operator", "return_suspense", &suspense.to_string())?;
+    stores::audit(tx, ctx.now, "operator", "return_suspense", &number.to_string())?;
+    Ok(Answer::Done)
+}
+
+/// Pays orders with what a channel has collected, since the operator says so.
+pub(super) fn assign(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    number: SuspenseNumber,
+    orders: &[ServiceNumber],
+) -> Result<Answer, Failure> {
+    let SuspenseNumber::Receipt(receipt) = number else {
+        let detail = "only what a channel has collected can pay orders: expected a number such as c7";
+        return Err(refuse(ProblemCode::InvalidValue, detail));
+    };
+    paying::assign_receipt(tx, ctx, receipt, orders)?;
+    stores::audit(tx, ctx.now, "operator", "assign_suspense", &number.to_string())?;
     Ok(Answer::Done)
 }
 
@@ -172,17 +196,23 @@ fn credit(tx: &Tx<'_>, ctx: &Ctx, open: &Suspense) -> Result<(), Failure> {
 }
 
 /// Closes open money that was settled by other means: handed out, made good, or written off.
-pub(super) fn settle(tx: &Tx<'_>, ctx: &Ctx, suspense: i64, note: &str) -> Result<Answer, Failure> {
+pub(super) fn settle(tx: &Tx<'_>, ctx: &Ctx, number: SuspenseNumber, note: &str) -> Result<Answer, Failure> {
     if !(1..=MAX_NOTE).contains(&note.chars().count()) || note.chars().any(char::is_control) {
         return Err(refuse(ProblemCode::InvalidValue, format!("note: expected 1 to {MAX_NOTE} printable characters")));
     }
-    let open = open(tx, suspense)?;
-    let settled = ledger::account(tx, "settled", open.amount.currency, None)?;
-    let postings = [(account(tx, open.kind, open.amount.currency)?, -open.amount.minor), (settled, open.amount.minor)];
-    let reference = format!("suspense.{}.settled", open.suspense);
-    post(tx, ctx, "settle_suspense", &reference, &open.subject, &postings)?;
-    suspense::set(tx, suspense, SuspenseState::Settled)?;
-    stores::audit(tx, ctx.now, "operator", "settle_suspense", &format!("{suspense}: {note}"))?;
+    match number {
+        SuspenseNumber::Receipt(receipt) => paying::settle_receipt(tx, ctx, receipt)?,
+        SuspenseNumber::Money(suspense) => {
+            let open = open(tx, suspense)?;
+            let currency = open.amount.currency;
+            let settled = ledger::account(tx, "settled", currency, None)?;
+            let postings = [(account(tx, open.kind, currency)?, -open.amount.minor), (settled, open.amount.minor)];
+            let reference = format!("suspense.{suspense}.settled");
+            post(tx, ctx, "settle_suspense", &reference, &open.subject, &postings)?;
+            suspense::set(tx, suspense, SuspenseState::Settled)?;
+        }
+    }
+    stores::audit(tx, ctx.now, "operator", "settle_suspense", &format!("{number}: {note}"))?;
     Ok(Answer::Done)
 }
 

@@ -187,6 +187,8 @@ words! {
         Refunding = "refunding",
         /// It went back.
         Refunded = "refunded",
+        /// The operator has settled it by other means.
+        Settled = "settled",
     }
 }
 
@@ -205,6 +207,26 @@ pub struct Receipt {
     pub amount: Money,
     /// What became of it.
     pub state: ReceiptState,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+macro_rules! select_receipt {
+    ($rest:literal) => {
+        concat!("SELECT receipt, pay, method, trade, currency, minor, state, received_at FROM channel_receipts ", $rest)
+    };
+}
+
+fn read_receipt(r: &Row<'_>) -> rusqlite::Result<Receipt> {
+    Ok(Receipt {
+        receipt: r.get(0)?,
+        pay: r.get(1)?,
+        method: method_of(r, 2)?,
+        trade: r.get(3)?,
+        amount: money(r, 4)?,
+        state: r.get(6)?,
+        received_at: time(r, 7)?,
+    })
 }
 
 /// Keeps a receipt, in suspense at first; `None` if it is known.
@@ -225,19 +247,20 @@ pub fn add_receipt(
 }
 
 /// A receipt by its row.
-pub fn receipt(tx: &Tx<'_>, receipt: i64) -> Result<Receipt, StoreError> {
-    let sql = "SELECT receipt, pay, method, trade, currency, minor, state FROM channel_receipts WHERE receipt = ?1";
-    let found = tx.first(sql, [receipt], |r| {
-        Ok(Receipt {
-            receipt: r.get(0)?,
-            pay: r.get(1)?,
-            method: method_of(r, 2)?,
-            trade: r.get(3)?,
-            amount: money(r, 4)?,
-            state: r.get(6)?,
-        })
-    })?;
-    found.ok_or_else(|| StoreError::Defect(format!("no receipt {receipt}")))
+pub fn find_receipt(tx: &Tx<'_>, receipt: i64) -> Result<Option<Receipt>, StoreError> {
+    tx.first(select_receipt!("WHERE receipt = ?1"), [receipt], read_receipt)
+}
+
+/// Receipts that have not come to their end, the oldest first.
+pub fn unsettled_receipts(tx: &Tx<'_>, limit: u32) -> Result<Vec<Receipt>, StoreError> {
+    let sql = select_receipt!("WHERE state IN ('suspense', 'refunding') ORDER BY receipt LIMIT ?1");
+    tx.all(sql, [limit], read_receipt)
+}
+
+/// How often a channel was asked to take a receipt back: under so many references.
+pub fn tries_of_receipt(tx: &Tx<'_>, receipt: i64) -> Result<u32, StoreError> {
+    let found = tx.first("SELECT count(*) FROM channel_calls WHERE receipt = ?1", [receipt], |r| r.get(0))?;
+    Ok(found.unwrap_or(0))
 }
 
 /// Sets what became of a receipt.

@@ -14,13 +14,14 @@ use walkpay::protocol::problem::ProblemCode;
 /// `WPMT`: what says in the file's header that it is a merchant's (SQLite file format §1.3.9).
 const APPLICATION_ID: i64 = 0x5750_4d54;
 /// Numbered from 1; a change of the schema is a new file, never a change of an old one.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
+    include_str!("schema/0007.sql"),
 ];
 
 /// After how many steps of SQLite's virtual machine a reader looks whether it is to end: some tens of microseconds.

@@ -64,7 +64,7 @@ pub fn posted(tx: &Tx<'_>, day: &Day<'_>) -> Result<Vec<Sums<2>>, StoreError> {
 /// What channels collected on the day: all, applied, given back, in suspense.
 pub fn received(tx: &Tx<'_>, day: &Day<'_>) -> Result<Vec<Sums<4>>, StoreError> {
     let sql = "SELECT method, currency, sum(minor), sum(CASE WHEN state = 'applied' THEN minor ELSE 0 END),
-                 sum(CASE WHEN state = 'refunded' THEN minor ELSE 0 END),
+                 sum(CASE WHEN state IN ('refunded', 'settled') THEN minor ELSE 0 END),
                  sum(CASE WHEN state IN ('suspense', 'refunding') THEN minor ELSE 0 END)
                FROM channel_receipts WHERE received_at >= ?1 AND received_at < ?2 GROUP BY method, currency";
     tx.all(sql, [day.from.as_millis(), day.to.as_millis()], sums)

@@ -4,8 +4,9 @@
 use crate::client::{Device, Shop, eur, json_of, problem_of};
 use crate::desk;
 use crate::process::{fails, text};
-use crate::slips::{DELIVERY, order, pays_at_channel, source_key};
+use crate::slips::{DELIVERY, REPAIR, Service, order, pays_at_channel, source_key};
 use mock_merchant::domain::{RefundStatus, RefundView};
+use mock_merchant::store::channel_calls::{self, ReceiptState};
 use mock_merchant::store::invariants;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -193,6 +194,125 @@ async fn the_operator_gives_money_back_on_the_command_line() {
     assert_eq!(listed, json!([made, rest]), "the newest last");
     fails(&refund(&[]), "is left");
     assert_eq!(alice.balance(&shop).await.balance, eur(3_000));
+    books_are_right(&shop).await;
+    shop.running.shutdown().await;
+}
+
+/// The channel's number of a payment of 10.00 that came when its slip was paid otherwise, and that the channel does not take back.
+async fn stranded(shop: &Shop, alice: &mut Device) -> String {
+    let slip = alice.slip_of(shop, &[order(shop, DELIVERY).await]).await;
+    let payment = alice.pay(shop, &slip, PaymentMethod::Test, 0).await;
+    alice.launched(shop, payment.payment_id).await;
+    shop.arm(json!({"fault": "channel_paid_after_close"})).await;
+    let closure = format!("/payer/v1/slips/{}/payments/{}/closure", slip.slip_number, payment.payment_id);
+    alice.send(shop.now(), Method::PUT, &closure, Vec::new()).await.unwrap();
+    alice.told(shop, payment.payment_id, PaymentStatus::Closed).await;
+    alice.pay(shop, &slip, PaymentMethod::StoredValue, 1_000).await;
+    shop.arm(json!({"fault": "channel_refund_refused"})).await;
+    let trade = format!("{}01", slip.slip_number);
+    assert_eq!(pays_at_channel(shop, &trade).await, StatusCode::NO_CONTENT);
+    receipt_is(shop, ReceiptState::Suspense).await;
+    trade
+}
+
+/// Waits until the one receipt that came late stands so; the simulated clock is moved on meanwhile.
+async fn receipt_is(shop: &Shop, state: ReceiptState) {
+    let found = async {
+        loop {
+            let receipt = shop.running.app().read(|tx| Ok(channel_calls::find_receipt(tx, 1)?)).await.unwrap();
+            if receipt.is_some_and(|r| r.state == state) {
+                return;
+            }
+            shop.advance(Duration::from_secs(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::client::DEADLINE, found).await.expect("the receipt comes to this in time")
+}
+
+fn ok(out: &std::process::Output) -> String {
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_has_a_channel_take_back_what_it_refused_before() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let trade = stranded(&shop, &mut alice).await;
+    let listed = || ok(&shop.cli(&["suspense", "list"]));
+    let line = listed();
+    let fields: Vec<&str> = line.trim_end().split('\t').collect();
+    assert_eq!((fields[0], fields[1], fields[2], fields[5], fields[6]), ("c1", "receipt", "open", "1", trade.as_str()));
+    assert!(fields[3].contains("10.00"), "{line}");
+    fails(&shop.cli(&["suspense", "return", "c2"]), "no receipt");
+    fails(&shop.cli(&["suspense", "return", "x1"]), "c7");
+    // Refused once more: it stays where it is.
+    shop.arm(json!({"fault": "channel_refund_refused"})).await;
+    ok(&shop.cli(&["suspense", "return", "c1"]));
+    receipt_is(&shop, ReceiptState::Suspense).await;
+    books_are_right(&shop).await;
+    // Made, and the answer is lost: it is asked for, and goes back once.
+    shop.arm(json!({"fault": "channel_refund_unknown"})).await;
+    ok(&shop.cli(&["suspense", "return", "c1"]));
+    receipt_is(&shop, ReceiptState::Refunded).await;
+    let channel = shop.running.app().channels.test().unwrap().clone();
+    assert_eq!(channel.trade(&trade).unwrap().refunded, 1_000);
+    assert_eq!(listed(), "");
+    fails(&shop.cli(&["suspense", "return", "c1"]), "refunded");
+    books_are_right(&shop).await;
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_pays_an_order_with_what_a_channel_has_collected() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    let trade = stranded(&shop, &mut alice).await;
+    let assign = |numbers: &[String]| {
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        shop.cli(&[&["suspense", "assign", "c1"], numbers.as_slice()].concat())
+    };
+    let five = async || order(&shop, REPAIR).await.to_string();
+    let (first, second) = (five().await, five().await);
+    let of_bob = order(&shop, Service { payer: "bob", ..DELIVERY }).await.to_string();
+    let locked = order(&shop, DELIVERY).await;
+    alice.slip_of(&shop, &[locked]).await;
+    for (numbers, why) in [
+        (vec![first.clone()], "owe"),
+        (vec![first.clone(), first.clone()], "twice"),
+        (vec![of_bob], "payer"),
+        (vec![locked.to_string()], "slip"),
+        (vec!["000000000099999".to_owned()], "no order"),
+    ] {
+        fails(&assign(&numbers), why);
+    }
+    fails(&shop.cli(&["suspense", "assign", "1", &first]), "c7");
+    ok(&assign(&[first.clone(), second.clone()]));
+    fails(&assign(&[first.clone(), second]), "applied");
+    let number = ServiceNumber::parse(&first).unwrap();
+    let seen = alice.order(&shop, number).await;
+    assert_eq!((seen.summary.status, seen.legs.len(), seen.legs[0].method), (OrderStatus::Paid, 1, PaymentMethod::Test));
+    assert_eq!(ok(&shop.cli(&["suspense", "list"])), "");
+    books_are_right(&shop).await;
+    // What has paid an order goes back as any other payment: through the channel.
+    ok(&shop.cli(&["order", "refund", &first]));
+    let key = source_key(&shop, "repair").await;
+    assert_eq!(ended(&shop, &key, number).await[0].status, RefundStatus::Done);
+    let channel = shop.running.app().channels.test().unwrap().clone();
+    assert_eq!(channel.trade(&trade).unwrap().refunded, 500);
+    books_are_right(&shop).await;
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_settles_by_other_means_what_a_channel_never_takes_back() {
+    let shop = Shop::open().await;
+    let mut alice = shop.device_of("alice").await;
+    stranded(&shop, &mut alice).await;
+    fails(&shop.cli(&["suspense", "settle", "c1", "--note", ""]), "note");
+    ok(&shop.cli(&["suspense", "settle", "c1", "--note", "handed out in the store"]));
+    assert_eq!(ok(&shop.cli(&["suspense", "list"])), "");
+    fails(&shop.cli(&["suspense", "return", "c1"]), "settled");
     books_are_right(&shop).await;
     shop.running.shutdown().await;
 }

@@ -156,7 +156,7 @@ fn book(
 }
 
 /// Tells everybody that an order is paid; of a basket's the terminal too, which waits for its debit.
-fn paid(tx: &Tx<'_>, ctx: &Ctx, order: &Order) -> Result<(), Failure> {
+pub(super) fn paid(tx: &Tx<'_>, ctx: &Ctx, order: &Order) -> Result<(), Failure> {
     if let Some(payment) = payments::of_order(tx, order.number)? {
         debit::tell_result(tx, ctx, &payment, DebitStatus::Settled, 0)?;
     }

@@ -1,12 +1,12 @@
 //! What channels are asked and what they say. A success counts whoever brings it, if it is exactly what was asked for.
 
 use super::booking::{close, payer_told, settle};
-use super::refunds;
+use super::{receipts, refunds};
 use crate::channel::port::*;
 use crate::domain::{Answer, Caller, Ctx, Mutation};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::calls::CallStep;
-use crate::store::channel_calls::{self, ChannelCall, ChannelCallState, ChannelKind, NewChannelCall, ReceiptState};
+use crate::store::channel_calls::{self, ChannelCall, ChannelCallState, ChannelKind, ReceiptState};
 use crate::store::ledger::{self, Transfer};
 use crate::store::pays::{self, Pay, PayState};
 use crate::store::{Tx, legs, slips, stores};
@@ -218,16 +218,7 @@ fn take_receipt(tx: &Tx<'_>, ctx: &Ctx, pay: &Pay, receipt: &Receipt) -> Result<
     let minor = receipt.amount.minor;
     let reference = format!("{}s{id}", pay.channel_number);
     post(tx, ctx, "channel_suspense", &format!("{reference}.in"), &[(channel, -minor), (suspense, minor)])?;
-    channel_calls::set_receipt(tx, id, ReceiptState::Refunding)?;
-    let call = NewChannelCall {
-        pay: pay.pay,
-        refund: None,
-        receipt: Some(id),
-        kind: ChannelKind::Refund,
-        reference: &reference,
-        amount: receipt.amount,
-    };
-    channel_calls::order(tx, &call, ctx.now)?;
+    receipts::ask_back(tx, ctx, pay, id, receipt.amount)?;
     Ok(true)
 }
 
@@ -237,7 +228,13 @@ pub(super) fn account(tx: &Tx<'_>, pay: &Pay) -> Result<i64, Failure> {
     Ok(ledger::account(tx, &format!("channel:{method}"), pay.amount.currency, None)?)
 }
 
-fn post(tx: &Tx<'_>, ctx: &Ctx, kind: &str, reference: &str, postings: &[(i64, i64)]) -> Result<(), Failure> {
+pub(super) fn post(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    kind: &str,
+    reference: &str,
+    postings: &[(i64, i64)],
+) -> Result<(), Failure> {
     let date = crate::domain::attempts::business_date(ctx.now, "UTC")?;
     let transfer =
         Transfer { kind, reference, store: None, trip: None, business_date: &date, receipt: None, at: ctx.now };

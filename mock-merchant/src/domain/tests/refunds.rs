@@ -91,7 +91,7 @@ fn what_nobody_takes_back_waits_in_suspense() {
     assert_eq!(w.order(&d, number).refunded, eur(400));
     assert_eq!(w.refund(number, amount(1)).unwrap_err().code(), ProblemCode::RefundExceeds, "not a second time");
     w.check_quiet();
-    w.admin(AdminCommand::ReturnSuspense(1));
+    w.admin(AdminCommand::ReturnSuspense(SuspenseNumber::Money(1)));
     assert_eq!((w.balance("suspense"), w.stored_value(&d)), (0, 1_000), "to the payer's stored value");
     w.check_quiet();
     // The bank: an account that is closed, and one that takes only a part.
