@@ -19,7 +19,7 @@ use crate::domain::{Config, Core};
 use crate::failure::Failure;
 use crate::keys::{Keyring, Signing, load_root, save_root};
 use crate::random;
-use crate::store::{Identity, Readers, StoreError, open};
+use crate::store::{Identity, Readers, StoreError, open, outdated};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,18 @@ pub enum FolderError {
     /// Another server uses it.
     #[error("{0} is in use by another server: stop that one, or choose another folder with --data")]
     InUse(PathBuf),
+    /// A server of an earlier version uses the database, which this program would have to migrate.
+    #[error(
+        "a running server of an earlier version uses {path} (schema version {found}, this program's is {known}): stop the server, or use the program of its version"
+    )]
+    OlderServer {
+        /// The folder.
+        path: PathBuf,
+        /// The version of the database.
+        found: i64,
+        /// The version that this program would bring it to.
+        known: i64,
+    },
     /// The file system refused.
     #[error("{path}: {cause}. Check that the folder exists and may be written")]
     Files {
@@ -85,6 +97,8 @@ pub struct Opening {
     pub merchant_id: Option<MerchantId>,
     /// Its name, if the folder is new.
     pub merchant_name: Option<String>,
+    /// Whether this process is the folder's server and holds [`Folder::lock`].
+    pub serving: bool,
 }
 
 /// An open data folder.
@@ -161,6 +175,14 @@ impl Folder {
         }
         let name = opening.merchant_name.clone().unwrap_or_else(|| found.to_string());
         let identity = Identity { merchant_id: found, name, sim: opening.sim };
+        // Nobody serves from a database while its schema changes.
+        let _alone = match outdated(&database) {
+            Some((found, known)) if !opening.serving => Some(Self::lock(&opening.data).map_err(|e| match e {
+                FolderError::InUse(path) => FolderError::OlderServer { path, found, known },
+                other => other,
+            })?),
+            _ => None,
+        };
         let connection = open(&database, &identity)?;
         Ok((Self { path: opening.data.clone(), identity }, connection, Core::new(config, keys)))
     }
@@ -297,5 +319,57 @@ impl From<FolderError> for Failure {
             FolderError::Store(e) => Self::Fault(e),
             other => Self::Fault(StoreError::Defect(other.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(path: &Path) -> i64 {
+        Connection::open(path).unwrap().query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap()
+    }
+
+    #[test]
+    fn nobody_migrates_the_database_of_a_running_server() {
+        let data = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let opening = Opening {
+            data: data.path().to_owned(),
+            sim: false,
+            merchant_id: None,
+            merchant_name: None,
+            serving: false,
+        };
+        let open = |opening: &Opening| Folder::open(opening, Config::default(), now);
+        let database = data.path().join("merchant.db");
+        drop(open(&opening).unwrap());
+        let newest = version(&database);
+        // A server of the first version.
+        let lock = Folder::lock(data.path()).unwrap();
+        drop(open(&opening).unwrap());
+        let old_database = || {
+            for file in ["merchant.db", "merchant.db-wal", "merchant.db-shm"] {
+                let _ = fs::remove_file(data.path().join(file));
+            }
+            let old = Connection::open(&database).unwrap();
+            old.execute_batch(include_str!("store/schema/0001.sql")).unwrap();
+            let merchant = "INSERT INTO merchants (merchant, merchant_id, name, sim) VALUES (1, 'merchant', 'm', 0)";
+            old.execute_batch(merchant).unwrap();
+            old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", 0x5750_4d54)).unwrap();
+        };
+        old_database();
+        let refused = open(&opening).map(drop).unwrap_err();
+        assert!(matches!(refused, FolderError::OlderServer { found: 1, known, .. } if known == newest), "{refused}");
+        assert!(refused.to_string().contains("stop the server"), "{refused}");
+        assert_eq!(version(&database), 1);
+        // The server itself may, at its start; once nobody serves, anybody may.
+        drop(open(&Opening { serving: true, ..opening.clone() }).unwrap());
+        assert_eq!(version(&database), newest);
+        drop(open(&opening).unwrap());
+        old_database();
+        drop(lock);
+        drop(open(&opening).unwrap());
+        assert_eq!(version(&database), newest);
     }
 }

@@ -252,6 +252,8 @@ impl App {
         if !matches!(answer, Ok((_, false))) || !basket {
             self.kick.notify_one();
             self.written();
+        } else {
+            self.changed();
         }
         Ok(answer?.0)
     }
@@ -281,7 +283,14 @@ impl App {
     pub fn written(&self) {
         self.messages.notify_one();
         self.notices.iter().for_each(Notify::notify_one);
-        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+        self.changed();
+    }
+
+    /// Tells who watches a page that something may have been written; costs nothing while nobody does.
+    fn changed(&self) {
+        if self.changes.receiver_count() > 0 {
+            self.changes.send_modify(|n| *n = n.wrapping_add(1));
+        }
     }
 
     /// What tells the delivery of a medium's notices that there may be something to do.

@@ -47,6 +47,9 @@ pub struct Identity {
     pub application: String,
     /// The merchant's account there.
     pub seller: String,
+    /// Whether a payment there needs what the channel calls its payer by.
+    #[serde(default)]
+    pub names_payer: bool,
 }
 
 /// What a channel is asked.
@@ -99,6 +102,8 @@ pub struct NewTrade {
     pub amount: Money,
     /// When it ends by itself.
     pub expires_at: Timestamp,
+    /// What the channel calls the payer by, if that is known.
+    pub payer: Option<String>,
 }
 
 /// A refund that a channel is to make.

@@ -25,6 +25,7 @@ impl Open {
             sim: common.sim,
             merchant_id: common.merchant_id.clone(),
             merchant_name: common.merchant_name.clone(),
+            serving: false,
         };
         let (folder, connection, core) = Folder::open(&opening, Config::default(), clock.now())?;
         Ok(Self { folder, connection, core, clock })

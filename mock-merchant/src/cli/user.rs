@@ -11,6 +11,7 @@ use crate::notify::files;
 use crate::store::{StoreError, Tx, ledger, notices, orders, privacy, stores, users};
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
+use walkpay::protocol::document::PaymentMethod;
 use walkpay::{Currency, Money, UserName};
 
 const ADVICE: &str = "`user list` lists the users";
@@ -66,6 +67,17 @@ pub enum User {
         /// How payers reach the server; by default as the running server of this folder says.
         #[arg(long, value_name = "URL")]
         url: Option<String>,
+    },
+    /// Say who a user is at WeChat: what a payment inside WeChat (`product` `jsapi`) is made for.
+    Openid {
+        /// Who.
+        user: UserName,
+        /// The openid that WeChat has for them in the merchant's application.
+        #[arg(required_unless_present = "none")]
+        openid: Option<String>,
+        /// Forget it.
+        #[arg(long, conflicts_with = "openid")]
+        none: bool,
     },
     /// Tie another bank account to a user, or none with --none.
     Bank {
@@ -177,6 +189,9 @@ impl User {
             }
             Self::Block { user, off } => {
                 run(AdminCommand::SetUserBlocked { user_name: user, blocked: !off })?;
+            }
+            Self::Openid { user, openid, none: _ } => {
+                run(AdminCommand::NamePayer { user_name: user, method: PaymentMethod::Tenpay, name: openid })?;
             }
             Self::Bank { user, account, none } => {
                 let account = if none { None } else { account.open(&open)? };

@@ -83,6 +83,9 @@ pub(super) fn carry_out(tx: &Tx<'_>, ctx: &Ctx, command: AdminCommand) -> Result
         AdminCommand::ReturnSuspense(id) => suspense::return_it(tx, ctx, id),
         AdminCommand::AssignSuspense { suspense: id, orders } => suspense::assign(tx, ctx, id, &orders),
         AdminCommand::SettleSuspense { suspense: id, note } => suspense::settle(tx, ctx, id, &note),
+        AdminCommand::NamePayer { user_name, method, name } => {
+            users::name_payer(tx, ctx, &user_name, method, name.as_deref())
+        }
         AdminCommand::Source(command) => super::service::administer(tx, ctx, command).map(Answer::Told),
     }
 }

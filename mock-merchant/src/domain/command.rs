@@ -248,6 +248,15 @@ pub enum AdminCommand {
         /// By which means; 1 to 200 characters, nothing personal.
         note: String,
     },
+    /// Sets what a channel calls a user by → [`Answer::Done`].
+    NamePayer {
+        /// Whom.
+        user_name: UserName,
+        /// The channel.
+        method: PaymentMethod,
+        /// 1 to 128 letters, digits, `-` and `_`; `None` forgets it.
+        name: Option<String>,
+    },
     /// Of a service system → [`Answer::Told`].
     Source(SourceAdmin),
 }

@@ -82,6 +82,24 @@ pub(super) fn top_up(
     Ok(Answer::Done)
 }
 
+/// Sets what a channel calls a user by, such as WeChat's openid.
+pub(super) fn name_payer(
+    tx: &Tx<'_>,
+    ctx: &Ctx,
+    user_name: &UserName,
+    method: PaymentMethod,
+    name: Option<&str>,
+) -> Result<Answer, Failure> {
+    let user = named(tx, user_name)?;
+    let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    if name.is_some_and(|n| !(1..=128).contains(&n.len()) || !n.bytes().all(plain)) {
+        return Err(refuse(ProblemCode::InvalidValue, "name: expected 1 to 128 letters, digits, - and _"));
+    }
+    contacts::set_payer_name(tx, user.user, method, name)?;
+    stores::audit(tx, ctx.now, "operator", "name_payer", user.sub.as_str())?;
+    Ok(Answer::Done)
+}
+
 /// The devices of a user.
 pub(super) fn devices(tx: &Tx<'_>, name: &UserName) -> Result<Answer, Failure> {
     let user = named(tx, name)?;

@@ -119,6 +119,7 @@ impl Server {
             sim: config.sim,
             merchant_id: config.merchant_id.clone().or_else(|| demo::merchant_id(config.demo)),
             merchant_name: config.merchant_name.clone().or_else(|| demo::merchant_name(config.demo)),
+            serving: true,
         };
         let mut policy = config.policy.clone();
         let settings = Settings::load(config.channels.as_deref(), &config.data, config.sim)?;

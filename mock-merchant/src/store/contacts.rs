@@ -1,9 +1,11 @@
-//! Where and how people are told what happens (B11–B13); all of it erasable.
+//! Where and how people are told what happens (B11–B13), and what channels call them by; all of it erasable.
 
+use super::payments::method_word;
 use super::read::words;
 use super::{StoreError, Tx};
 use rusqlite::Row;
 use walkpay::Timestamp;
+use walkpay::protocol::document::PaymentMethod;
 
 words! {
     /// A way to a payer outside of app and web page.
@@ -130,5 +132,23 @@ pub fn set_contact(tx: &Tx<'_>, user: i64, contact: &Contact) -> Result<(), Stor
                VALUES (?1, ?2, ?3, ?4, ?5)";
     let (from, until) = contact.quiet.unzip();
     tx.execute(sql, (user, contact.language, &contact.time_zone, from, until))?;
+    Ok(())
+}
+
+/// What a channel calls a user by, if that is known.
+pub fn payer_name(tx: &Tx<'_>, user: i64, method: PaymentMethod) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT name FROM payer_names WHERE user = ?1 AND method = ?2";
+    tx.first(sql, (user, method_word(method)), |r| r.get(0))
+}
+
+/// Sets what a channel calls a user by, or forgets it.
+pub fn set_payer_name(tx: &Tx<'_>, user: i64, method: PaymentMethod, name: Option<&str>) -> Result<(), StoreError> {
+    match name {
+        None => tx.execute("DELETE FROM payer_names WHERE user = ?1 AND method = ?2", (user, method_word(method)))?,
+        Some(name) => tx.execute(
+            "INSERT OR REPLACE INTO payer_names (user, method, name) VALUES (?1, ?2, ?3)",
+            (user, method_word(method), name),
+        )?,
+    };
     Ok(())
 }

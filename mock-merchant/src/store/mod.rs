@@ -40,7 +40,7 @@ pub mod users;
 mod writer;
 
 pub use error::StoreError;
-pub use open::{Identity, Readers, checkpoint, open, open_in_memory};
+pub use open::{Identity, Readers, checkpoint, open, open_in_memory, outdated};
 #[cfg(test)]
 pub(crate) use tx::SCANS;
 pub use tx::Tx;

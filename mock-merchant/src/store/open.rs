@@ -14,7 +14,7 @@ use walkpay::protocol::problem::ProblemCode;
 /// `WPMT`: what says in the file's header that it is a merchant's (SQLite file format §1.3.9).
 const APPLICATION_ID: i64 = 0x5750_4d54;
 /// Numbered from 1; a change of the schema is a new file, never a change of an old one.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
+    include_str!("schema/0008.sql"),
 ];
 
 /// After how many steps of SQLite's virtual machine a reader looks whether it is to end: some tens of microseconds.
@@ -49,6 +50,16 @@ pub fn open(path: &Path, identity: &Identity) -> Result<Connection, StoreError> 
         other => other,
     })?;
     Ok(conn)
+}
+
+/// The schema version of the database at `path`, and the one that this program would bring it to, if that is a later one. Nothing is
+/// changed; what cannot be read is left for [`open`] to tell.
+pub fn outdated(path: &Path) -> Option<(i64, i64)> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    conn.busy_timeout(Duration::from_secs(10)).ok()?;
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).ok()?;
+    let known = MIGRATIONS.len() as i64;
+    (1..known).contains(&found).then_some((found, known))
 }
 
 /// A database in memory, for simulations and tests.

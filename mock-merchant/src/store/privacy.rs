@@ -148,6 +148,8 @@ tables! {
         "SELECT notice, kind, number, made_at FROM notices WHERE user = ?1";
     "notice_deliveries": "whether messages to payers arrived", "10 years", "stays under opaque ids",
         "SELECT d.message_id, d.medium, d.state, d.tries, d.made_at, d.ended_at, d.last_code, d.last_word FROM notice_deliveries d JOIN notices n USING (notice) WHERE n.user = ?1";
+    "payer_names": "what channels call the payer by", "until erasure", "deleted",
+        "SELECT method, name FROM payer_names WHERE user = ?1";
     "pay_pages": "links to payers' pages; hashed", "30 days", "deleted",
         "SELECT number, made_at, expires_at FROM pay_pages WHERE user = ?1";
 }
@@ -208,6 +210,7 @@ pub fn erase(tx: &Tx<'_>, user: i64) -> Result<(), StoreError> {
         "DELETE FROM user_names WHERE user = ?1",
         "DELETE FROM user_addresses WHERE user = ?1",
         "DELETE FROM user_contact WHERE user = ?1",
+        "DELETE FROM payer_names WHERE user = ?1",
         "DELETE FROM pay_pages WHERE user = ?1",
         "DELETE FROM user_days WHERE user = ?1",
         "DELETE FROM enrolment_codes WHERE user = ?1",

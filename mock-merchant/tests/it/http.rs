@@ -466,6 +466,20 @@ async fn a_staff_token_allows_what_its_scopes_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_basket_that_stored_value_pays_is_told_to_who_watches_a_page() {
+    let shop = Shop::open().await;
+    let mut carol = shop.device_of("carol").await;
+    let mut changes = shop.running.app().changes.subscribe();
+    let mut trip = Trip::new(shop.now());
+    let (basket, lines) = carol.basket(shop.now(), &mut trip, 1);
+    changes.borrow_and_update();
+    carol.put_attempt(shop.now(), &basket, &lines).await.unwrap();
+    assert_eq!(carol.validation(&shop).await.verdict, Verdict::Accepted);
+    assert!(changes.has_changed().unwrap());
+    shop.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn simulated_faults_strike_as_ordered() {
     let shop = Shop::open().await;
     let mut bob = shop.device_of("bob").await;

@@ -95,7 +95,7 @@ impl Device {
         made.json().await.unwrap()
     }
 
-    fn slip_payment(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> SlipPayment {
+    pub fn slip_payment(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> SlipPayment {
         SlipPayment {
             merchant_id: self.merchant.clone(),
             sub: self.sub.clone(),
@@ -110,7 +110,7 @@ impl Device {
         }
     }
 
-    async fn put_payment(&self, shop: &Shop, payment: &SlipPayment) -> reqwest::Response {
+    pub async fn put_payment(&self, shop: &Shop, payment: &SlipPayment) -> reqwest::Response {
         let body = PaymentPut { payment: self.consent.jws(payment).unwrap() };
         let path = format!("/payer/v1/slips/{}/payments/{}", payment.slip_number, payment.payment_id);
         self.put(shop.now(), &path, &body).await.unwrap()

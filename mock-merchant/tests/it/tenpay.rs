@@ -482,6 +482,9 @@ async fn b23_tenpay_gives_money_back() {
     shop.running.shutdown().await;
 }
 
+/// Who alice is at WeChat.
+const ALICE: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b23_tenpay_hands_prepayments_to_the_host() {
     for (product, members) in [
@@ -490,14 +493,24 @@ async fn b23_tenpay_hands_prepayments_to_the_host() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         // The platform's public key in place of certificates, too.
-        let mut tenpay = json!({ "product": product, "public_key_id": "PUB_KEY_ID_1", "public_key_file": "unused" });
-        if product == "jsapi" {
-            tenpay["openid"] = json!("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o");
-        }
+        let tenpay = json!({ "product": product, "public_key_id": "PUB_KEY_ID_1", "public_key_file": "unused" });
         std::fs::write(file.path(), json!({ "tenpay": tenpay }).to_string()).unwrap();
         let shop = Shop::with(|config| config.channels = Some(file.path().to_owned())).await;
         let mut alice = shop.device_of("alice").await;
         let slip = alice.slip_of(&shop, &[order(&shop).await]).await;
+        if product == "jsapi" {
+            // Inside WeChat it is for one person only: without a name of hers nothing begins, and nothing is asked.
+            let payment = alice.slip_payment(&shop, &slip, PaymentMethod::Tenpay, 0);
+            let refused = alice.put_payment(&shop, &payment).await;
+            assert_eq!(problem_of(refused).await, (422, "method_unavailable".to_owned()));
+            assert_eq!(alice.slip(&shop, slip.slip_number).await.status, SlipStatus::Open);
+            assert!(!shop.cli(&["user", "openid", "alice", "o p"]).status.success());
+            for (user, openid) in [("bob", "oBob"), ("alice", ALICE)] {
+                let out = shop.cli(&["user", "openid", user, openid]);
+                assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            }
+            assert!(String::from_utf8_lossy(&shop.cli(&["user", "export", "alice"]).stdout).contains(ALICE));
+        }
         let (payment, trade, launch) = begin(&shop, &mut alice, &slip).await;
         let Launch::Parameters { json } = &launch else { panic!("{launch:?}") };
         let parameters: Value = serde_json::from_str(json).unwrap();
@@ -529,7 +542,17 @@ async fn b23_tenpay_hands_prepayments_to_the_host() {
         assert_eq!(decides(&shop, &code, "pay").await, StatusCode::OK);
         alice.told(&shop, payment.payment_id, PaymentStatus::Succeeded).await;
         let console = Console::open(&shop).await;
-        assert_eq!(console.state(&shop, &trade).await["trade_type"], product.to_ascii_uppercase());
+        let state = console.state(&shop, &trade).await;
+        assert_eq!(state["trade_type"], product.to_ascii_uppercase());
+        if product == "jsapi" {
+            assert_eq!(state["payer"]["openid"], ALICE, "hers, not another user's");
+            assert!(shop.cli(&["user", "erase", "alice", "--yes"]).status.success());
+            let book = rusqlite::Connection::open(shop.folder.path().join("data/merchant.db")).unwrap();
+            let named = |id: &str| -> i64 {
+                book.query_row("SELECT count(*) FROM payer_names WHERE name = ?1", [id], |r| r.get(0)).unwrap()
+            };
+            assert_eq!((named(ALICE), named("oBob")), (0, 1), "a name is the person's");
+        }
         shop.running.shutdown().await;
     }
 }

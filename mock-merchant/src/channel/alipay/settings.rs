@@ -63,7 +63,12 @@ impl Default for Settings {
 impl Settings {
     /// Who the merchant is there.
     pub fn identity(&self) -> Identity {
-        Identity { method: PaymentMethod::Alipay, application: self.app_id.clone(), seller: self.seller_id.clone() }
+        Identity {
+            method: PaymentMethod::Alipay,
+            application: self.app_id.clone(),
+            seller: self.seller_id.clone(),
+            names_payer: false,
+        }
     }
 
     /// How long a call may take.

@@ -69,7 +69,12 @@ impl TestChannel {
 
     /// Who the merchant is there.
     pub fn identity() -> Identity {
-        Identity { method: PaymentMethod::Test, application: APPLICATION.to_owned(), seller: SELLER.to_owned() }
+        Identity {
+            method: PaymentMethod::Test,
+            application: APPLICATION.to_owned(),
+            seller: SELLER.to_owned(),
+            names_payer: false,
+        }
     }
 
     /// The armed faults.

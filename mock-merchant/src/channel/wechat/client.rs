@@ -191,6 +191,11 @@ impl WechatPay {
             return refused("amount_unsupported");
         }
         let settings = &self.0.settings;
+        let payer = match (settings.product, &trade.payer) {
+            (Product::Jsapi, None) => return refused("payer_unknown"),
+            (Product::Jsapi, Some(openid)) => Some(wire::Payer { openid: openid.clone() }),
+            (Product::Native | Product::App, _) => None,
+        };
         let order = wire::NewOrder {
             appid: settings.appid.clone(),
             mchid: settings.mchid.clone(),
@@ -199,7 +204,7 @@ impl WechatPay {
             time_expire: Some(wire::beijing(trade.expires_at).map_err(|e| NoAnswer(e.to_string()))?),
             notify_url: self.0.notify_url.clone(),
             amount: wire::Amount { total: trade.amount.minor, currency: Some(CNY.to_owned()) },
-            payer: settings.openid.clone().map(|openid| wire::Payer { openid }),
+            payer,
         };
         let product = match settings.product {
             Product::Native => "native",

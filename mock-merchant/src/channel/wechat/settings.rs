@@ -16,7 +16,7 @@ pub enum Product {
     /// A text to be shown as a QR code, which the payer scans with WeChat.
     #[default]
     Native,
-    /// Parameters for a page or mini program inside WeChat.
+    /// Parameters for a page or mini program inside WeChat, which opens them for the payer alone: by their openid.
     Jsapi,
     /// Parameters for an app that hands over to WeChat.
     App,
@@ -46,8 +46,6 @@ pub struct Settings {
     pub authority_file: Option<PathBuf>,
     /// How payers get to their payment.
     pub product: Product,
-    /// With `jsapi`: who pays, by the name that WeChat has for the person in this application.
-    pub openid: Option<String>,
     /// Where the platform notifies, if not at the merchant's public address.
     pub notify_url: Option<String>,
     /// After this long without an answer there is none; 1 to 60 seconds.
@@ -67,7 +65,6 @@ impl Default for Settings {
             public_key_file: None,
             authority_file: None,
             product: Product::default(),
-            openid: None,
             notify_url: None,
             timeout_seconds: 10,
         }
@@ -77,7 +74,12 @@ impl Default for Settings {
 impl Settings {
     /// Who the merchant is there.
     pub fn identity(&self) -> Identity {
-        Identity { method: PaymentMethod::Tenpay, application: self.appid.clone(), seller: self.mchid.clone() }
+        Identity {
+            method: PaymentMethod::Tenpay,
+            application: self.appid.clone(),
+            seller: self.mchid.clone(),
+            names_payer: self.product == Product::Jsapi,
+        }
     }
 
     /// How long a call may take.
@@ -107,15 +109,11 @@ impl Settings {
         word("tenpay.mchid", &self.mchid, 32)?;
         self.serial_no.iter().try_for_each(|s| word("tenpay.serial_no", s, 64))?;
         self.public_key_id.iter().try_for_each(|s| word("tenpay.public_key_id", s, 64))?;
-        self.openid.iter().try_for_each(|s| word("tenpay.openid", s, 128))?;
         if !(1..=60).contains(&self.timeout_seconds) {
             return Err(unfit("tenpay.timeout_seconds", "1 to 60", &self.timeout_seconds.to_string()));
         }
         if self.public_key_id.is_some() != self.public_key_file.is_some() {
             return Err(unfit("tenpay", "both of public_key_id and public_key_file, or none", "one"));
-        }
-        if self.openid.is_some() != (self.product == Product::Jsapi) {
-            return Err(unfit("tenpay.openid", "an openid with the product jsapi, and only with it", "the opposite"));
         }
         if let Some(url) = &self.notify_url {
             let url = checked_address("tenpay.notify_url", url)?;
@@ -160,14 +158,14 @@ mod tests {
             (&real.replace("https://", "http://"), false),
             (&real.replace(r#""5F""#, r#""""#), false),
             (r#"{"public_key_id":"PUB_KEY_ID_1"}"#, true),
-            (r#"{"product":"jsapi"}"#, true),
-            (r#"{"openid":"o1"}"#, true),
             (r#"{"mchid":""}"#, true),
             (r#"{"timeout_seconds":0}"#, true),
             (r#"{"notify_url":"https://x.example/n?a=1"}"#, true),
         ] {
             assert!(check(bad, sim).is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<Settings>(r#"{"secret":"x"}"#).is_err());
+        for unknown in [r#"{"secret":"x"}"#, r#"{"openid":"o1"}"#] {
+            assert!(serde_json::from_str::<Settings>(unknown).is_err(), "{unknown}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::store::calls::CallStep;
 use crate::store::channel_calls::{self, ChannelCall, ChannelCallState, ChannelKind, ReceiptState};
 use crate::store::ledger::{self, Transfer};
 use crate::store::pays::{self, Pay, PayState};
-use crate::store::{Tx, legs, slips, stores};
+use crate::store::{Tx, contacts, legs, slips, stores};
 use walkpay::Timestamp;
 use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::problem::ProblemCode;
@@ -42,6 +42,7 @@ pub(crate) fn ask(tx: &Tx<'_>, call: &ChannelCall) -> Result<Asked, Failure> {
             title: slips::get(tx, pay.slip)?.title,
             amount: pay.amount,
             expires_at: pay.deadline,
+            payer: contacts::payer_name(tx, slips::get(tx, pay.slip)?.payer, pay.method)?,
         }),
         (ChannelKind::Close, CallStep::Call) => ChannelAsk::Close { number },
         (ChannelKind::Create | ChannelKind::Close, CallStep::Query) => ChannelAsk::Query { number },

@@ -13,7 +13,7 @@ use crate::store::channel_calls::{self, ChannelKind, NewChannelCall};
 use crate::store::orders::{self, OrderState};
 use crate::store::pays::{self, Pay, PayState};
 use crate::store::slips::{self, Slip, SlipState};
-use crate::store::{Tx, ledger, users};
+use crate::store::{Tx, contacts, ledger, users};
 use walkpay::protocol::crypto::sha256;
 use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::jws::Signed;
@@ -48,7 +48,7 @@ pub(in crate::domain) fn prepare(
 }
 
 /// Begins a payment. The checks in order: key in force; document number; device and user active; the slip the payer's own; repeat; amounts
-/// those of the slip; method and split; when it was signed; the slip open; limits; bank account; stored value.
+/// those of the slip; method and split; when it was signed; the slip open; limits; bank account; what the channel calls the payer by; stored value.
 pub(in crate::domain) fn put(
     tx: &Tx<'_>,
     ctx: &Ctx,
@@ -82,6 +82,11 @@ pub(in crate::domain) fn put(
     let bank = users::bank(tx, device.user)?;
     if document.method == PaymentMethod::Bank && bank.is_none() {
         return Err(refuse(ProblemCode::NoBankAccount, "bind a bank account first, or pay by another method"));
+    }
+    let named = ctx.config.channels.iter().any(|c| c.method == document.method && c.names_payer);
+    if named && contacts::payer_name(tx, device.user, document.method)?.is_none() {
+        let detail = "this method has to know the payer by name, and the merchant has none: ask the merchant, or pay otherwise";
+        return Err(refuse(ProblemCode::MethodUnavailable, detail));
     }
     let account = stored_value_account(tx, device.account, document)?;
     let n = pays::of_slip(tx, slip.number)?.len() as u32 + 1;
