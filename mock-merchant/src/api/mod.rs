@@ -73,6 +73,7 @@ fn described(terminal: OpenApiRouter<Arc<App>>, sim: bool) -> OpenApiRouter<Arc<
         .routes(routes!(staff::checks))
         .routes(routes!(staff::check))
         .routes(routes!(staff::decide))
+        .routes(routes!(staff::messages))
         .routes(routes!(query::query_orders))
         .routes(routes!(query::query_payments))
         .routes(routes!(query::query_totals))

@@ -1,17 +1,19 @@
-//! `/staff/v1`: checks that wait for a member of staff.
+//! `/staff/v1`: checks that wait for a member of staff, and whether messages to payers have arrived.
 
 use super::App;
 use super::auth::Staff;
 use super::body::Json as Body;
-use super::params::Path;
+use super::params::{Path, Query, bounded};
 use super::problem::Refusal;
 use crate::domain::{Answer, Check, Command, Decision, Query as Ask, StaffScope};
+use crate::domain::notices::{self, MAX_PAGE, MessagePage};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use std::sync::Arc;
-use walkpay::TripId;
+use walkpay::{ServiceNumber, TripId};
 use walkpay::protocol::message::{CheckDetail, CheckSummary, Checks, DecisionAnswer, DecisionPut};
 use walkpay::protocol::problem::ProblemCode;
 
@@ -79,6 +81,42 @@ pub async fn decide(
         Answer::Decided { verdict } => Ok(Json(DecisionAnswer { verdict })),
         _ => Err(unexpected()),
     }
+}
+
+/// Which page of messages.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct MessagesPage {
+    /// Only about this order.
+    service_number: Option<ServiceNumber>,
+    /// The `next` of the last answer; nothing: from the newest on.
+    #[param(maximum = 9007199254740991u64)]
+    after: Option<u64>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
+/// Whether messages to payers have arrived. Addresses, and who was told, are not shown.
+#[utoipa::path(get, path = "/staff/v1/messages", operation_id = "messages", tag = "staff", params(MessagesPage),
+    security(("staff_token" = [])),
+    responses((status = 200, description = "The newest first", body = MessagePage,
+        links(("next" = (operation_id = "messages", parameters(("after" = "$response.body#/next")))))),
+        (status = 422, description = "`invalid_value`")))]
+pub async fn messages(
+    State(app): State<Arc<App>>,
+    staff: Staff,
+    Query(page): Query<MessagesPage>,
+) -> Result<Response, Refusal> {
+    let MessagesPage { service_number, after, limit } = page;
+    let limit = limit.unwrap_or(50);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Refusal::new(ProblemCode::InvalidValue, format!("limit: expected 1 to {MAX_PAGE}")));
+    }
+    let after = after.map(bounded).transpose()?;
+    let page = app.read(move |tx| notices::messages(tx, &staff.caller, service_number, after, limit)).await?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 
 async fn waiting(app: &App, staff: &Staff) -> Result<Vec<Check>, Refusal> {

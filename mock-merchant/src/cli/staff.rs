@@ -21,7 +21,7 @@ pub enum Staff {
         /// How long it is good for.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=24))]
         hours: u32,
-        /// What it lets them do, separated by spaces: `checks:decide`, `refunds:write`, `query:read`.
+        /// What it lets them do, separated by spaces: `checks:decide`, `refunds:write`, `query:read`, `messages:read`.
         #[arg(long = "scope", value_name = "WORDS", default_value = "checks:decide refunds:write query:read")]
         scopes: String,
     },

@@ -24,16 +24,19 @@ pub enum StaffScope {
     RefundsWrite,
     /// Search and sum up orders and payments, and compare the books.
     QueryRead,
+    /// See whether messages to payers have arrived.
+    MessagesRead,
 }
 
 impl ScopeWord for StaffScope {
-    const ALL: &'static [Self] = &[Self::ChecksDecide, Self::RefundsWrite, Self::QueryRead];
+    const ALL: &'static [Self] = &[Self::ChecksDecide, Self::RefundsWrite, Self::QueryRead, Self::MessagesRead];
 
     fn word(self) -> &'static str {
         match self {
             Self::ChecksDecide => "checks:decide",
             Self::RefundsWrite => "refunds:write",
             Self::QueryRead => "query:read",
+            Self::MessagesRead => "messages:read",
         }
     }
 }

@@ -241,6 +241,27 @@ pub fn last(tx: &Tx<'_>, limit: u32) -> Result<Vec<NoticeDelivery>, StoreError> 
     tx.all(select!("ORDER BY delivery DESC LIMIT ?1"), [limit], read)
 }
 
+/// Deliveries in rows below `after`, the newest first, at most `limit`; of one order or of all.
+pub fn below(
+    tx: &Tx<'_>,
+    number: Option<ServiceNumber>,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<NoticeDelivery>, StoreError> {
+    let after = counted(after);
+    match number {
+        None => tx.all(select!("WHERE delivery < ?1 ORDER BY delivery DESC LIMIT ?2"), (after, limit), read),
+        Some(number) => tx.all(
+            select!(
+                "WHERE delivery < ?1 AND notice IN (SELECT notice FROM notices WHERE number = ?3)
+                 ORDER BY delivery DESC LIMIT ?2"
+            ),
+            (after, limit, counted(number.number())),
+            read,
+        ),
+    }
+}
+
 /// The deliveries of a notice.
 pub fn of_notice(tx: &Tx<'_>, notice: i64) -> Result<Vec<NoticeDelivery>, StoreError> {
     tx.all(select!("WHERE notice = ?1 ORDER BY delivery"), [notice], read)

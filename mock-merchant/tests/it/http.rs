@@ -422,6 +422,7 @@ async fn a_staff_token_allows_what_its_scopes_say() {
     let check = format!("/staff/v1/checks/{trip}/1");
     let refunds = "/staff/v1/orders/000000000000001/refunds".to_owned();
     let orders = "/query/v1/orders".to_owned();
+    let messages = "/staff/v1/messages".to_owned();
     let books = format!("/query/v1/reconciliation?day={}", &shop.now().to_string()[..10]);
     let decision = (Method::PUT, format!("{check}/decision"), json!({"basket_sha256": "x".repeat(43), "accept": true}));
     let refund = (Method::POST, refunds.clone(), json!({}));
@@ -431,6 +432,7 @@ async fn a_staff_token_allows_what_its_scopes_say() {
         ("checks:decide", vec![(get(&checks), 200), (get(&check), 404), (decision, 404)]),
         ("refunds:write", vec![(get(&refunds), 404), (refund, 404)]),
         ("query:read", vec![(get(&orders), 200), (get(&books), 200)]),
+        ("messages:read", vec![(get(&messages), 200)]),
     ];
     let ask = async |token: &str, (method, path, body): &(Method, String, serde_json::Value)| {
         let request = shop.http.request(method.clone(), shop.url(path)).bearer_auth(token).header("idempotency-key", "k");
@@ -442,7 +444,10 @@ async fn a_staff_token_allows_what_its_scopes_say() {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     };
-    let all = token(&[]);
+    let all = token(&["--scope", "checks:decide refunds:write query:read messages:read"]);
+    // Without words, what there was before tokens had any.
+    assert_eq!(ask(&token(&[]), &get(&orders)).await.0, StatusCode::OK);
+    assert_eq!(ask(&token(&[]), &get(&messages)).await.0, StatusCode::FORBIDDEN);
     for (scope, _) in &table {
         let only = token(&["--scope", scope]);
         for (of, calls) in &table {

@@ -42,7 +42,8 @@ class Merchant:
 
     def staff_token(self):
         """A token for `/staff/v1`."""
-        return self.run("staff", "token", STORE, "--staff", "s-1")
+        scopes = "checks:decide refunds:write query:read messages:read"
+        return self.run("staff", "token", STORE, "--staff", "s-1", "--scope", scopes)
 
     def gate_token(self):
         """A token for `/gate/v1`."""

@@ -4,6 +4,7 @@
 mod address;
 mod contact;
 mod facts;
+mod messages;
 mod outcome;
 mod page;
 mod quiet;
@@ -12,6 +13,7 @@ pub use address::parse_address;
 pub use contact::{ContactChange, PageLink};
 pub(super) use contact::{add_addresses, carry_out};
 pub use facts::{Site, facts_of, sample};
+pub use messages::{MAX_PAGE, MessagePage, MessageView, messages};
 pub use outcome::{Report, Sent, SentAs};
 pub(crate) use outcome::{may_repeat, report, settle, unsubscribe};
 pub(crate) use page::{news, page, page_of};
