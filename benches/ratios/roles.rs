@@ -79,8 +79,7 @@ async fn merchant(data: PathBuf, goods: &Goods) -> Outcome<()> {
 async fn books(data: PathBuf) -> Outcome<()> {
     let merchant = Server::start(Config { demo: true, ..Config::new(data) }).await?;
     let scopes = StaffScopes::unnamed();
-    let command =
-        AdminCommand::NewStaffToken { store_id: store()?, staff_id: "bench".to_owned(), hours: 8, scopes };
+    let command = AdminCommand::NewStaffToken { store_id: store()?, staff_id: "bench".to_owned(), hours: 8, scopes };
     let Answer::StaffToken(token) = admin(&merchant, command).await? else { return Err("no staff token".into()) };
     println!("token {token}\nlistening {}", merchant.url);
     tokio::task::spawn_blocking(wait_for_the_end).await??;

@@ -487,7 +487,12 @@ async fn a_staff_decision_counts_once_for_the_basket_that_was_looked_at() {
     assert_eq!((waiting.verdict, waiting.reasons[0].code), (Verdict::CheckRequired, ReasonCode::AgeCheck));
 
     let store_id = hand.store.store_id.clone();
-    let new = AdminCommand::NewStaffToken { store_id: store_id.clone(), staff_id: "s-1".into(), hours: 1, scopes: StaffScopes::unnamed() };
+    let new = AdminCommand::NewStaffToken {
+        store_id: store_id.clone(),
+        staff_id: "s-1".into(),
+        hours: 1,
+        scopes: StaffScopes::unnamed(),
+    };
     let Answer::StaffToken(token) = shop.admin(new).await else { panic!("a staff token") };
     let target = format!("/staff/v1/checks/{trip}/1/decision");
     let decide = async |token: &str, basket: &str, accept: bool| {

@@ -5,17 +5,17 @@ use super::auth::Staff;
 use super::body::Json as Body;
 use super::params::{Path, Query, bounded};
 use super::problem::Refusal;
-use crate::domain::{Answer, Check, Command, Decision, Query as Ask, StaffScope};
 use crate::domain::notices::{self, MAX_PAGE, MessagePage};
+use crate::domain::{Answer, Check, Command, Decision, Query as Ask, StaffScope};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::sync::Arc;
-use walkpay::{ServiceNumber, TripId};
 use walkpay::protocol::message::{CheckDetail, CheckSummary, Checks, DecisionAnswer, DecisionPut};
 use walkpay::protocol::problem::ProblemCode;
+use walkpay::{ServiceNumber, TripId};
 
 fn summary(c: &Check) -> CheckSummary {
     CheckSummary {

@@ -174,6 +174,11 @@ Examples:
   Decide a check:
     mock-merchant --data shop staff list berlin-1
     mock-merchant --data shop staff decide TRIP 1 --accept
+
+  Money that a channel has collected when nothing could be paid with it any more:
+    mock-merchant --data shop suspense list
+    mock-merchant --data shop suspense return c1
+    mock-merchant --data shop suspense assign c1 000000000000042
 ";
 
 /// Why a command failed, for people.

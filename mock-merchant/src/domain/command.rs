@@ -3,11 +3,13 @@
 use super::notices::ContactChange;
 use super::once::{IdempotencyKey, Reply};
 use super::paying::{PayerAnswer, PayerCommand, PayerQuery, RefundRequest, RefundView};
-use super::staff::StaffScopes;
 use super::service::{ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, SourceCaller, Told};
+use super::staff::StaffScopes;
 use crate::channel::port::Receipt;
 use serde::{Deserialize, Serialize};
-use walkpay::protocol::document::{Reason, StoreInfo};
+use std::fmt;
+use std::str::FromStr;
+use walkpay::protocol::document::{PaymentMethod, Reason, StoreInfo};
 use walkpay::protocol::message::*;
 use walkpay::protocol::order::PaymentPut;
 use walkpay::{

@@ -83,16 +83,22 @@ pub fn staff_of_token(ctx: &Ctx, token: &str) -> Result<Caller, Failure> {
 fn of_store(caller: &Caller, store: &StoreRow) -> Result<String, Failure> {
     match caller {
         Caller::Operator => Ok("operator".to_owned()),
-        Caller::Staff { store_id, staff_id, scopes } if *store_id == store.info.store_id => {
-            scopes.need(StaffScope::ChecksDecide)?;
-            Ok(staff_id.clone())
-        }
+        Caller::Staff { store_id, staff_id, .. } if *store_id == store.info.store_id => Ok(staff_id.clone()),
         _ => Err(refuse(ProblemCode::Forbidden, "only staff of this store can do this")),
+    }
+}
+
+/// Whether a member of staff may deal with checks at all; asked before anything else, so that nothing is told.
+fn of_checks(caller: &Caller) -> Result<(), Failure> {
+    match caller {
+        Caller::Staff { scopes, .. } => scopes.need(StaffScope::ChecksDecide),
+        _ => Ok(()),
     }
 }
 
 /// What waits for a look in a store, oldest first.
 pub(super) fn checks(tx: &Tx<'_>, caller: &Caller, store_id: &StoreId) -> Result<Answer, Failure> {
+    of_checks(caller)?;
     let store = stores::find(tx, store_id)?;
     let store = store.ok_or_else(|| refuse(ProblemCode::NotFound, format!("there is no store {store_id}")))?;
     of_store(caller, &store)?;
@@ -102,6 +108,7 @@ pub(super) fn checks(tx: &Tx<'_>, caller: &Caller, store_id: &StoreId) -> Result
 
 /// One check if it waits, however many are before it.
 pub(super) fn check(tx: &Tx<'_>, caller: &Caller, trip_id: &TripId, attempt: u32) -> Result<Answer, Failure> {
+    of_checks(caller)?;
     let Some(store) = trips::find(tx, trip_id)?.and_then(|trip| trip.store) else {
         return Ok(Answer::Checks(Vec::new()));
     };
@@ -127,6 +134,7 @@ fn told(tx: &Tx<'_>, attempt: Attempt) -> Result<Check, Failure> {
 
 /// Decides a check. An acceptance is no verdict yet: everything but the checks is judged again, cover included.
 pub(super) fn decide(tx: &Tx<'_>, ctx: &Ctx, caller: &Caller, decision: &Decision) -> Result<Answer, Failure> {
+    of_checks(caller)?;
     let unknown = || refuse(ProblemCode::NotFound, "there is no such check");
     let trip = trips::find(tx, &decision.trip_id)?.ok_or_else(unknown)?;
     let store = stores::get(tx, trip.store.ok_or_else(unknown)?)?;

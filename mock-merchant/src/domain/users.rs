@@ -5,9 +5,10 @@ use super::{Answer, Ctx, DeviceRow, NewUser, notices};
 use crate::failure::{Failure, OrDefect, refuse};
 use crate::store::ledger::{self, Transfer};
 use crate::store::users::{self, User, UserState};
-use crate::store::{Tx, devices, notices as outbox, payments, privacy, stores};
+use crate::store::{Tx, contacts, devices, notices as outbox, payments, privacy, stores};
 use serde_json::json;
 use walkpay::protocol::crypto::base64url;
+use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{Money, Sub, UserName};
 

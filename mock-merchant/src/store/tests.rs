@@ -369,3 +369,38 @@ fn a_database_of_the_third_version_keeps_its_visits_and_events() {
                  VALUES (x'01', 3, x'00', 'd', 'accepted', 7, 2)";
     assert!(new.execute_batch(twice).is_err(), "one attempt of a trip is accepted at most");
 }
+
+#[test]
+fn a_database_of_the_fifth_version_keeps_its_messages_and_receipts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.db");
+    let old = Connection::open(&path).unwrap();
+    for schema in [
+        include_str!("schema/0001.sql"),
+        include_str!("schema/0002.sql"),
+        include_str!("schema/0003.sql"),
+        include_str!("schema/0004.sql"),
+        include_str!("schema/0005.sql"),
+    ] {
+        old.execute_batch(schema).unwrap();
+    }
+    old.execute_batch(
+        "INSERT INTO merchants VALUES (1, 'm', 'Shop', 0);
+         INSERT INTO deliveries (delivery, merchant, message_id, source, kind, body, state, due, lease, made_at)
+           VALUES (3, 1, 'msg_1', 2, 'order.paid', x'7b7d', 'waiting', 9, 1, 5);
+         INSERT INTO channel_receipts VALUES (4, 1, 6, 'test', 'T1', 'EUR', 500, 'suspense', 7);",
+    )
+    .unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 5", 0x5750_4d54)).unwrap();
+    drop(old);
+    let new = open(&path, &identity()).unwrap();
+    let text = |sql: &str| new.query_row(sql, [], |r| r.get::<_, String>(0)).unwrap();
+    // What was on its way then is tried again when its lease is over, as before.
+    assert_eq!(text("SELECT message_id || ' ' || due || ' ' || lease || ' ' || leased FROM deliveries"), "msg_1 9 1 0");
+    assert_eq!(
+        text("SELECT receipt || ' ' || pay || ' ' || trade || ' ' || minor || ' ' || state FROM channel_receipts"),
+        "4 6 T1 500 suspense"
+    );
+    new.execute_batch("UPDATE channel_receipts SET state = 'settled'").unwrap();
+    assert!(new.execute_batch("UPDATE channel_receipts SET state = 'lost'").is_err());
+}

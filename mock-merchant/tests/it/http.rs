@@ -435,7 +435,8 @@ async fn a_staff_token_allows_what_its_scopes_say() {
         ("messages:read", vec![(get(&messages), 200)]),
     ];
     let ask = async |token: &str, (method, path, body): &(Method, String, serde_json::Value)| {
-        let request = shop.http.request(method.clone(), shop.url(path)).bearer_auth(token).header("idempotency-key", "k");
+        let request =
+            shop.http.request(method.clone(), shop.url(path)).bearer_auth(token).header("idempotency-key", "k");
         let request = if body.is_null() { request } else { request.json(body) };
         json_of(request.send().await.unwrap()).await
     };

@@ -291,7 +291,10 @@ async fn the_operator_pays_an_order_with_what_a_channel_has_collected() {
     fails(&assign(&[first.clone(), second]), "applied");
     let number = ServiceNumber::parse(&first).unwrap();
     let seen = alice.order(&shop, number).await;
-    assert_eq!((seen.summary.status, seen.legs.len(), seen.legs[0].method), (OrderStatus::Paid, 1, PaymentMethod::Test));
+    assert_eq!(
+        (seen.summary.status, seen.legs.len(), seen.legs[0].method),
+        (OrderStatus::Paid, 1, PaymentMethod::Test)
+    );
     assert_eq!(ok(&shop.cli(&["suspense", "list"])), "");
     books_are_right(&shop).await;
     // What has paid an order goes back as any other payment: through the channel.

@@ -95,7 +95,13 @@ impl Device {
         made.json().await.unwrap()
     }
 
-    pub fn slip_payment(&mut self, shop: &Shop, slip: &SlipView, method: PaymentMethod, stored_value: i64) -> SlipPayment {
+    pub fn slip_payment(
+        &mut self,
+        shop: &Shop,
+        slip: &SlipView,
+        method: PaymentMethod,
+        stored_value: i64,
+    ) -> SlipPayment {
         SlipPayment {
             merchant_id: self.merchant.clone(),
             sub: self.sub.clone(),

@@ -1,6 +1,6 @@
 //! B23 and B31 over WeChat Pay: a real server, its simulated gateway over HTTP, and notifications that somebody else makes.
 
-use crate::client::{DEADLINE, Device, Shop, json_of};
+use crate::client::{DEADLINE, Device, Shop, json_of, problem_of};
 use crate::desk::new_key;
 use crate::slips::{DELIVERY, Service, order_in};
 use base64::Engine;

@@ -9,7 +9,7 @@ use mock_merchant::domain::once::IdempotencyKey;
 use mock_merchant::domain::service::message::{DeliveryStatus, HandedIn};
 use mock_merchant::domain::service::source_of_key;
 use mock_merchant::domain::service::{Scopes, ServiceAnswer, ServiceCommand, ServiceQuery, SourceAdmin, Told};
-use mock_merchant::domain::{AdminCommand, Answer, Caller, Command, Query, RefundRequest};
+use mock_merchant::domain::{AdminCommand, Answer, Caller, Command, Query, RefundRequest, StaffScopes};
 use mock_merchant::failure::Failure;
 use mock_merchant::store::Tx;
 use mock_merchant::worker::deliveries::{self, MessageAnswer, MessageJob, OutsideMessage};
@@ -172,7 +172,9 @@ impl World {
         let key = IdempotencyKey::parse(&format!("staff-{}", self.steps)).map_err(|e| format!("{e:?}"))?;
         let store_id: StoreId = shop::store_id();
         let operator = self.rng.random_range(0..2) == 0;
-        let caller = if operator { Caller::Operator } else { Caller::Staff { store_id, staff_id: "sim".into() } };
+        let scopes = StaffScopes::unnamed();
+        let staff = Caller::Staff { store_id, staff_id: "sim".into(), scopes };
+        let caller = if operator { Caller::Operator } else { staff };
         let ctx = self.ctx();
         match self.command(&ctx, &caller, Command::Refund { number, key, body_sha256, request }, false) {
             Ok(_) | Err(Failure::Refused { .. }) => Ok(()),

@@ -2,8 +2,8 @@
 
 use crate::domain::{Caller, StaffScope};
 use crate::failure::{Failure, refuse};
-use crate::store::notices::{self as outbox, NoticeDelivery};
 use crate::store::Tx;
+use crate::store::notices::{self as outbox, NoticeDelivery};
 use serde::{Deserialize, Serialize};
 use walkpay::protocol::problem::ProblemCode;
 use walkpay::{ServiceNumber, Timestamp};

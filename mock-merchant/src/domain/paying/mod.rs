@@ -22,7 +22,9 @@ pub(crate) use channels::{
 };
 pub(super) use command::{carry_out, read};
 pub(super) use pays::{PreparedPayment, bank_answered, end_due, next_end, prepare, put};
-pub(super) use receipts::{assign as assign_receipt, give_back as return_receipt, settle as settle_receipt, unsettled as receipts};
+pub(super) use receipts::{
+    assign as assign_receipt, give_back as return_receipt, settle as settle_receipt, unsettled as receipts,
+};
 pub(super) use refunds::{
     bank_answered as refund_answered, bank_unanswered as refund_unanswered, list as refunds_of, refund_once,
 };

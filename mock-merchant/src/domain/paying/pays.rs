@@ -85,7 +85,8 @@ pub(in crate::domain) fn put(
     }
     let named = ctx.config.channels.iter().any(|c| c.method == document.method && c.names_payer);
     if named && contacts::payer_name(tx, device.user, document.method)?.is_none() {
-        let detail = "this method has to know the payer by name, and the merchant has none: ask the merchant, or pay otherwise";
+        let detail =
+            "this method has to know the payer by name, and the merchant has none: ask the merchant, or pay otherwise";
         return Err(refuse(ProblemCode::MethodUnavailable, detail));
     }
     let account = stored_value_account(tx, device.account, document)?;

@@ -69,7 +69,7 @@ pub(in crate::domain) fn settle(tx: &Tx<'_>, ctx: &Ctx, receipt: i64) -> Result<
 }
 
 /// Pays orders with an open receipt. The checks in order: each order there, and once; its payer the one who has paid, its currency that of
-/// the receipt (`invalid_value`); payable, and on no slip (`order_not_payable`); together they owe exactly the receipt (`invalid_value`); no other
+/// the receipt (`invalid_value`); payable and on no slip (`order_not_payable`); together they owe exactly the receipt (`invalid_value`); no other
 /// order was paid by the same payment.
 pub(in crate::domain) fn assign(
     tx: &Tx<'_>,
@@ -95,8 +95,8 @@ pub(in crate::domain) fn assign(
             return invalid(format!("order {number}: expected one of the same payer in {}", receipt.amount.currency));
         }
         if order.state != OrderState::Payable || order.slip.is_some() {
-            let detail = format!("order {number} is {}, or on a slip", order.state.word());
-            return Err(refuse(ProblemCode::OrderNotPayable, detail));
+            let state = if order.slip.is_some() { "on a slip" } else { order.state.word() };
+            return Err(refuse(ProblemCode::OrderNotPayable, format!("order {number} is {state}")));
         }
         found.push(order);
     }

@@ -310,7 +310,11 @@ fn age_and_spot_checks_wait_for_staff_whose_decision_counts_once() {
         Decision { trip_id: trip.id, attempt: 1, basket_sha256: checks[0].basket_sha256.clone(), accept: true };
     let other = Decision { basket_sha256: digest(b"other"), ..decision.clone() };
     assert_eq!(w.refused(&staff, Command::Decide(other)), ProblemCode::PreconditionFailed);
-    let elsewhere = Caller::Staff { store_id: walkpay::StoreId::parse("s2").unwrap(), staff_id: "s".into(), scopes: StaffScopes::unnamed() };
+    let elsewhere = Caller::Staff {
+        store_id: walkpay::StoreId::parse("s2").unwrap(),
+        staff_id: "s".into(),
+        scopes: StaffScopes::unnamed(),
+    };
     assert_eq!(w.refused(&elsewhere, Command::Decide(decision.clone())), ProblemCode::Forbidden);
     assert_eq!(w.refused(&d.caller(), Command::Decide(decision.clone())), ProblemCode::Forbidden);
     let answer = w.run(&staff, Command::Decide(decision.clone())).unwrap();

@@ -249,16 +249,22 @@ fn the_operator_gives_back_or_settles_what_is_in_suspense() {
     w.bank.book(w.now, &format!("{}.d", trip.id), trip.id, -70);
     w.work_for(HOUR);
     let Answer::Suspense(listed) = w.read(&Caller::Operator, Query::Suspense).unwrap() else { panic!() };
-    let listed: Vec<_> = listed.iter().map(|s| (s.number.to_string(), s.kind.as_str(), s.amount.minor, s.tries)).collect();
+    let listed: Vec<_> =
+        listed.iter().map(|s| (s.number.to_string(), s.kind.as_str(), s.amount.minor, s.tries)).collect();
     assert_eq!(listed, [("1".to_owned(), "late", 500, 1), ("2".to_owned(), "taken_back", -70, 0)]);
     let refused = |w: &World, command| w.refused(&Caller::Operator, Command::Admin(command));
     assert_eq!(refused(&w, AdminCommand::ReturnSuspense(SuspenseNumber::Money(3))), ProblemCode::NotFound);
     assert_eq!(refused(&w, AdminCommand::ReturnSuspense(SuspenseNumber::Money(2))), ProblemCode::InvalidValue);
     w.admin(AdminCommand::ReturnSuspense(SuspenseNumber::Money(1)));
-    assert_eq!(refused(&w, AdminCommand::ReturnSuspense(SuspenseNumber::Money(1))), ProblemCode::AlreadyDecided, "on its way");
+    assert_eq!(
+        refused(&w, AdminCommand::ReturnSuspense(SuspenseNumber::Money(1))),
+        ProblemCode::AlreadyDecided,
+        "on its way"
+    );
     w.work_for(HOUR);
     assert!(w.bank.requests.contains(&format!("{}.f.1.1", trip.id)), "{:?}", w.bank.requests);
-    let settle = |note: &str| AdminCommand::SettleSuspense { suspense: SuspenseNumber::Money(2), note: note.to_owned() };
+    let settle =
+        |note: &str| AdminCommand::SettleSuspense { suspense: SuspenseNumber::Money(2), note: note.to_owned() };
     assert_eq!(refused(&w, settle("")), ProblemCode::InvalidValue);
     w.admin(settle("transferred by the bank"));
     assert_eq!(in_suspense(&w), [row("late", "refunded", 500), row("taken_back", "settled", -70)]);

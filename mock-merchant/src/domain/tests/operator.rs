@@ -109,7 +109,12 @@ fn passes_are_spent_once_in_a_group_and_can_be_taken_back() {
 #[test]
 fn staff_tokens_and_gate_keys_are_checked() {
     let mut w = World::new();
-    let command = AdminCommand::NewStaffToken { store_id: store_id(), staff_id: "anna".into(), hours: 8, scopes: StaffScopes::unnamed() };
+    let command = AdminCommand::NewStaffToken {
+        store_id: store_id(),
+        staff_id: "anna".into(),
+        hours: 8,
+        scopes: StaffScopes::unnamed(),
+    };
     let Answer::StaffToken(token) = w.admin(command) else { panic!() };
     let staff = staff_of_token(&w.ctx(), &token).unwrap();
     let scopes = StaffScopes::unnamed();

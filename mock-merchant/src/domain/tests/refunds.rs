@@ -175,7 +175,10 @@ fn only_staff_of_the_store_gives_a_baskets_money_back() {
         let command = Command::Refund { number, key: key(), body_sha256: [0; 32], request: RefundRequest::default() };
         w.run(caller, command).unwrap_err().code()
     };
-    assert_eq!(ask(&Caller::Staff { store_id: store_id(), staff_id: "s".into(), scopes: StaffScopes::unnamed() }), ProblemCode::NotFound);
+    assert_eq!(
+        ask(&Caller::Staff { store_id: store_id(), staff_id: "s".into(), scopes: StaffScopes::unnamed() }),
+        ProblemCode::NotFound
+    );
     assert_eq!(ask(&d.caller()), ProblemCode::Forbidden);
     assert_eq!(ask(&Caller::Anonymous), ProblemCode::Forbidden);
 }
