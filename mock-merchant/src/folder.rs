@@ -18,13 +18,13 @@ use crate::clock::Clock;
 use crate::domain::{Config, Core};
 use crate::failure::Failure;
 use crate::keys::{Keyring, Signing, load_root, save_root};
+use crate::private_file;
 use crate::random;
 use crate::store::{Identity, Readers, StoreError, open, outdated};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use walkpay::{MerchantId, Timestamp, WalkpayError};
 
@@ -272,17 +272,7 @@ impl Folder {
     /// [`FolderError::Files`].
     pub fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), FolderError> {
         let path = self.file(name);
-        let write = || -> std::io::Result<()> {
-            let temporary = path.with_extension("new");
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&temporary)?;
-            file.write_all(&serde_json::to_vec_pretty(value)?)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
+        let write = || private_file::write(&path, &serde_json::to_vec_pretty(value)?);
         write().map_err(|cause| FolderError::Files { path: path.clone(), cause })
     }
 

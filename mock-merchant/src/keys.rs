@@ -1,10 +1,10 @@
 //! The merchant's own keys: an offline root, the keys in use, and the key set that the root signed.
 
+use crate::private_file;
 use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 use walkpay::protocol::crypto::{Algorithm, PublicKey, base64url, from_base64url};
@@ -242,7 +242,7 @@ impl Keyring {
             key_set: self.key_set.clone(),
         };
         let text = Zeroizing::new(serde_json::to_string_pretty(&file).map_err(|e| unusable(path, e))?);
-        write_private(path, text.as_bytes()).map_err(|e| unusable(path, e))
+        private_file::write(path, text.as_bytes()).map_err(|e| unusable(path, e))
     }
 }
 
@@ -263,7 +263,7 @@ pub fn load_root(path: &Path) -> Result<Signing, WalkpayError> {
 /// [`WalkpayError::Key`] naming the file and what went wrong.
 pub fn save_root(root: &Signing, path: &Path) -> Result<(), WalkpayError> {
     let text = Zeroizing::new(format!("{}\n", base64url(root.seed().as_slice())));
-    write_private(path, text.as_bytes()).map_err(|e| unusable(path, e))
+    private_file::write(path, text.as_bytes()).map_err(|e| unusable(path, e))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -309,22 +309,6 @@ fn no_secret() -> WalkpayError {
 
 fn unusable(path: &Path, why: impl fmt::Display) -> WalkpayError {
     WalkpayError::Key { detail: format!("{}: {why}", path.display()) }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => fs::File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bank;
+mod broken_off;
 pub mod channel;
 pub mod cli;
 pub mod clock;
@@ -10,11 +11,14 @@ pub mod domain;
 pub mod export;
 pub mod failure;
 pub mod folder;
+mod html;
+mod http_client;
 pub mod keys;
 pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod operator;
+mod private_file;
 pub mod random;
 pub mod rows;
 pub mod server;

@@ -3,6 +3,7 @@
 use super::book::{Bank, BankError};
 use super::server::Pending;
 use super::store::Book;
+use crate::html::escape;
 use std::fmt::Write;
 use walkpay::protocol::crypto::{PublicKey, from_base64url};
 
@@ -100,22 +101,6 @@ fn layout(title: &str, body: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style>\
          <h1>{title}</h1>{body}</html>"
     )
-}
-
-/// Text in HTML.
-pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,19 +5,18 @@ use super::faults::{Fault, Faults};
 use super::holder::NewKey;
 use super::pages;
 use super::port::{BankOutcome, BankRequest};
-use axum::body::{Body, Bytes, HttpBody};
+use crate::broken_off::broken_off;
+use crate::html::{self, Forms};
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FormRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use http_body::Frame;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use walkpay::protocol::crypto::{Algorithm, PublicKey, from_base64url};
 use walkpay::protocol::jws::{MAX_JWS, json_problem};
@@ -357,31 +356,5 @@ fn failed_page(e: BankError) -> Response {
 }
 
 fn page(status: StatusCode, html: String) -> Response {
-    let headers = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
-        ),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (status, headers, Html(html)).into_response()
-}
-
-/// An answer whose body ends in an error: the connection is cut, and the caller knows nothing.
-/// An answer whose connection breaks off.
-pub(crate) fn broken_off() -> Response {
-    Response::new(Body::new(BrokenOff))
-}
-
-struct BrokenOff;
-
-impl HttpBody for BrokenOff {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(Some(Err(std::io::Error::other("broken off"))))
-    }
+    html::page(status, html, Forms::Own)
 }

@@ -2,10 +2,10 @@
 //! signatures are over exactly those bytes.
 
 use super::port::NoAnswer;
+use crate::http_client;
 use reqwest::header::HeaderMap;
-use reqwest::{RequestBuilder, StatusCode, redirect};
+use reqwest::{RequestBuilder, StatusCode};
 use rustls::pki_types::CertificateDer;
-use std::sync::Arc;
 use std::time::Duration;
 use url::{Host, Url};
 use walkpay::WalkpayError;
@@ -34,23 +34,8 @@ impl Http {
     /// # Errors
     /// [`WalkpayError::Internal`] if TLS cannot be set up.
     pub fn new(timeout: Duration, extra_roots: &[CertificateDer<'static>]) -> Result<Self, WalkpayError> {
-        let internal = |e: &dyn std::fmt::Display| WalkpayError::Internal { detail: format!("channel client: {e}") };
-        let mut roots = rustls::RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        extra_roots.iter().try_for_each(|root| roots.add(root.clone())).map_err(|e| internal(&e))?;
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| internal(&e))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("walkpay/", env!("CARGO_PKG_VERSION")))
-            .timeout(timeout)
-            .build();
-        Ok(Self(http.map_err(|e| internal(&e))?))
+        let http = http_client::builder(extra_roots, timeout)?.build();
+        Ok(Self(http.map_err(|e| http_client::unusable(&e))?))
     }
 
     /// The client that requests are made with.

@@ -1,18 +1,17 @@
 //! RSA keys of payment providers: SHA-256 with RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), which Alipay calls RSA2 and WeChat Pay
 //! `WECHATPAY2-SHA256-RSA2048`.
 
+use rand_chacha::ChaCha20Rng;
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey};
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey, EncodeRsaPublicKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
-use rsa::rand_core::{TryCryptoRng, TryRng};
+use rsa::rand_core::SeedableRng;
 use rsa::{RsaPrivateKey, RsaPublicKey};
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use walkpay::WalkpayError;
-use walkpay::protocol::crypto::sha256;
 use zeroize::Zeroizing;
 
 /// The size of keys that are made here, in bits.
@@ -45,7 +44,7 @@ pub struct RsaPublic {
 /// # Errors
 /// [`WalkpayError::Key`] when none can be made of `seed`, 32 random bytes.
 pub fn generate(seed: [u8; 32]) -> Result<Zeroizing<String>, WalkpayError> {
-    let key = RsaPrivateKey::new(&mut Stream { seed, n: 0 }, BITS).map_err(|e| unusable("a new key", &e))?;
+    let key = RsaPrivateKey::new(&mut ChaCha20Rng::from_seed(seed), BITS).map_err(|e| unusable("a new key", &e))?;
     key.to_pkcs8_pem(LineEnding::LF).map_err(|e| unusable("a new key", &e))
 }
 
@@ -139,7 +138,11 @@ fn der_of(text: &str) -> Result<Zeroizing<Vec<u8>>, WalkpayError> {
     der.map(Zeroizing::new).map_err(|e| unusable("a key as PEM or base64", &e))
 }
 
-fn read(file: &Path) -> Result<Zeroizing<String>, WalkpayError> {
+/// The text of a key file, which has at most 64 KiB.
+///
+/// # Errors
+/// [`WalkpayError::Key`], with the file's name.
+pub(super) fn read(file: &Path) -> Result<Zeroizing<String>, WalkpayError> {
     let size = std::fs::metadata(file).map_err(|e| named(file, &e))?.len();
     if size > MAX_FILE {
         return Err(named(file, &"a key file has at most 64 KiB"));
@@ -154,39 +157,6 @@ fn named(file: &Path, why: &dyn std::fmt::Display) -> WalkpayError {
 fn unusable(expected: &str, why: &dyn std::fmt::Display) -> WalkpayError {
     WalkpayError::Key { detail: format!("expected {expected}: {why}") }
 }
-
-/// Random bytes without end from a seed: SHA-256 of seed and counter.
-struct Stream {
-    seed: [u8; 32],
-    n: u64,
-}
-
-impl TryRng for Stream {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_be_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_be_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        for part in out.chunks_mut(32) {
-            let block = sha256(&[self.seed.as_slice(), &self.n.to_be_bytes()].concat());
-            self.n = self.n.wrapping_add(1);
-            part.iter_mut().zip(block).for_each(|(to, from)| *to = from);
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Stream {}
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,11 @@
 use super::mail;
 use super::text::Message;
 use crate::domain::notices::{Sent, SentAs};
+use crate::private_file;
 use crate::store::contacts::Medium;
 use crate::worker::notices::OutsideNotice;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The folder of a medium's messages.
@@ -68,22 +69,9 @@ fn bytes(notice: &OutsideNotice) -> Result<Vec<u8>, mail::Unusable> {
     })
 }
 
-/// Readers see the whole file or none; what was written outlives a crash.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("new");
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
+    fs::create_dir_all(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    private_file::write(path, bytes)
 }
 
 /// Deletes the files of messages, as far as there are any: they tell of a person.

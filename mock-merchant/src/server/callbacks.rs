@@ -1,10 +1,11 @@
 //! Calls to the callback addresses of service systems: nowhere but where they may lead, without redirects, with limits.
 
+use crate::http_client;
 use crate::webhook::{check_url, is_public};
 use crate::worker::deliveries::{MessageAnswer, OutsideMessage};
+use reqwest::Response;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Response, redirect};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,6 @@ use walkpay::WalkpayError;
 
 /// The most that is read of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Clients for webhooks; cheap to clone.
 #[derive(Clone)]
@@ -95,23 +94,9 @@ fn word(error: &reqwest::Error) -> &'static str {
 /// # Errors
 /// [`WalkpayError::Internal`] if TLS cannot be set up.
 pub(crate) fn client(public_only: bool, timeout: Duration) -> Result<reqwest::Client, WalkpayError> {
-    let internal = |e: &dyn std::fmt::Display| WalkpayError::Internal { detail: format!("webhook client: {e}") };
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| internal(&e))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("walkpay/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
-        .timeout(timeout);
+    let builder = http_client::builder(&[], timeout)?;
     let builder = if public_only { builder.dns_resolver(Arc::new(PublicOnly)) } else { builder };
-    builder.build().map_err(|e| internal(&e))
+    builder.build().map_err(|e| http_client::unusable(&e))
 }
 
 /// Resolves names to public addresses only: the connection is made to what was checked, so that a name cannot mean something

@@ -8,7 +8,7 @@ use super::signature::{Authorization, Seal, prepay_message, request_message};
 use super::wire::{self, CNY, Ordered, Problem, Transaction};
 use crate::channel::http::{Http, checked_address};
 use crate::channel::port::*;
-use crate::channel::rsa_key::{RsaKey, RsaPublic};
+use crate::channel::rsa_key::{self, RsaKey, RsaPublic};
 use crate::random;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,6 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use url::Url;
@@ -25,8 +24,6 @@ use walkpay::{Timestamp, WalkpayError};
 
 /// The longest description of an order.
 const MAX_DESCRIPTION: usize = 127;
-/// The largest file of a key.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// What the merchant and the platform know each other by.
 #[derive(Clone, Debug)]
@@ -52,7 +49,7 @@ impl Access {
         let missing =
             || WalkpayError::Key { detail: "tenpay: serial_no, key_file and api_v3_key_file are needed".into() };
         let key_file = settings.key_file.as_deref().ok_or_else(missing)?;
-        let api_key = text(settings.api_v3_key_file.as_deref().ok_or_else(missing)?)?;
+        let api_key = rsa_key::read(settings.api_v3_key_file.as_deref().ok_or_else(missing)?)?;
         let public_key = match (&settings.public_key_id, &settings.public_key_file) {
             (Some(name), Some(file)) => Some(PlatformKey::named(name, RsaPublic::load(file)?)),
             _ => None,
@@ -62,18 +59,9 @@ impl Access {
             key: RsaKey::load(key_file)?,
             api_key: ApiV3Key::parse(&api_key)?,
             public_key,
-            authority: settings.authority_file.as_deref().map(text).transpose()?,
+            authority: settings.authority_file.as_deref().map(rsa_key::read).transpose()?.map(|pem| pem.to_string()),
         })
     }
-}
-
-fn text(file: &Path) -> Result<String, WalkpayError> {
-    let failed = |why: String| WalkpayError::Key { detail: format!("{}: {why}", file.display()) };
-    let size = std::fs::metadata(file).map_err(|e| failed(e.to_string()))?.len();
-    if size > MAX_FILE {
-        return Err(failed("a key file has at most 64 KiB".to_owned()));
-    }
-    std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))
 }
 
 /// A merchant at WeChat Pay; cheap to clone.

@@ -1,9 +1,10 @@
 //! The messages.
 
-use super::clean::{escaped, isolated, line};
+use super::clean::{isolated, line};
 use super::gsm::{Coding, measure};
 use super::template::{fill, section};
 use super::values::{Style, amount, spoken_amount, time};
+use crate::html::escape;
 use crate::store::contacts::{Language, Medium};
 use crate::store::notices::NoticeKind;
 use jiff::tz::TimeZone;
@@ -171,7 +172,7 @@ fn email(facts: &Facts) -> Option<EmailText> {
     let lines = section(file, facts.kind.word())?;
     let (subject, paragraphs) = lines.split_first()?;
     let plain = Form { style: Style::Long, max: 200, text: isolated };
-    let marked = Form { style: Style::Long, max: 200, text: |text| format!("<bdi>{}</bdi>", escaped(&text)) };
+    let marked = Form { style: Style::Long, max: 200, text: |text| format!("<bdi>{}</bdi>", escape(&text)) };
     let named = Form { text: |text| text, max: 80, ..plain };
     let one = |name: &str| section(file, name).and_then(|lines| lines.first().copied());
     let mut parts: Vec<&str> = paragraphs.to_vec();
@@ -183,9 +184,9 @@ fn email(facts: &Facts) -> Option<EmailText> {
     for part in parts.iter().filter(|part| **part != "{link}" || !facts.link.is_empty()) {
         let _ = write!(text, "{}\n\n", fill(part, |name| plain.value(facts, name))?);
         let html = match *part {
-            "{link}" => anchor(&facts.link, &escaped(one("button")?)),
+            "{link}" => anchor(&facts.link, &escape(one("button")?)),
             part => fill(part, |name| match name {
-                "unsubscribe" => Some(anchor(&facts.unsubscribe, &escaped(&facts.unsubscribe))),
+                "unsubscribe" => Some(anchor(&facts.unsubscribe, &escape(&facts.unsubscribe))),
                 name => marked.value(facts, name),
             })?,
         };
@@ -208,7 +209,7 @@ fn email(facts: &Facts) -> Option<EmailText> {
 }
 
 fn anchor(link: &str, text: &str) -> String {
-    format!("<a href=\"{}\">{text}</a>", escaped(link))
+    format!("<a href=\"{}\">{text}</a>", escape(link))
 }
 
 fn sms(facts: &Facts) -> Option<SmsText> {

@@ -1,10 +1,11 @@
 //! The payer's page of what is to be paid (B10), as HTML: no login, as little as possible of the person, nothing from outside as
 //! markup. It is whole without any script; with one, the section of orders is replaced as events come.
 
-use super::clean::{escaped, line};
+use super::clean::line;
 use super::message::OrderFacts;
 use super::template::{fill, section};
 use super::values::{Style, amount, time};
+use crate::html::escape;
 use crate::store::contacts::Language;
 use crate::store::orders::OrderState;
 use jiff::tz::TimeZone;
@@ -53,7 +54,7 @@ pub struct ChosenOrder {
 /// The page at `/pay/{token}`, or of an order that was chosen there.
 pub fn page(facts: &PageFacts, token: &str, chosen: Option<ServiceNumber>) -> String {
     let word = |name| word(facts.language, name, &facts.merchant);
-    let base = format!("/pay/{}", escaped(token));
+    let base = format!("/pay/{}", escape(token));
     let lang = format!("?lang={}", facts.language.word());
     let order = chosen.map_or_else(String::new, |number| format!("&amp;order={number}"));
     let section = orders(facts, token);
@@ -107,7 +108,7 @@ pub fn orders(facts: &PageFacts, token: &str) -> String {
     let mut sums = BTreeMap::<String, (Currency, i64)>::new();
     for order in &facts.orders {
         let OrderFacts { number, service, payee, due, deadline, .. } = &order.facts;
-        let link = format!("/pay/{}/orders/{number}?lang={}", escaped(token), facts.language.word());
+        let link = format!("/pay/{}/orders/{number}?lang={}", escape(token), facts.language.word());
         let _ = write!(
             out,
             "<tr><td><a href=\"{link}\">{}</a></td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
@@ -115,14 +116,14 @@ pub fn orders(facts: &PageFacts, token: &str) -> String {
             outside(payee),
             at(facts, *deadline),
             state(facts, order),
-            escaped(&amount(*due)),
+            escape(&amount(*due)),
         );
         let sum = sums.entry(due.currency.code().to_owned()).or_insert((due.currency, 0));
         sum.1 = sum.1.saturating_add(due.minor);
     }
     out += "</tbody><tfoot>";
     for (currency, minor) in sums.into_values() {
-        let sum = escaped(&amount(currency.minor(minor)));
+        let sum = escape(&amount(currency.minor(minor)));
         let _ = write!(out, "<tr><th colspan=\"4\">{}</th><td class=\"n\">{sum}</td></tr>", word("sum"));
     }
     out + "</tfoot></table>"
@@ -136,8 +137,8 @@ fn full(facts: &PageFacts, chosen: &ChosenOrder) -> String {
         ("service", outside(service)),
         ("payee", outside(payee)),
         ("number", number.to_string()),
-        ("due", escaped(&amount(*due))),
-        ("total", escaped(&amount(*total))),
+        ("due", escape(&amount(*due))),
+        ("total", escape(&amount(*total))),
         ("deadline", at(facts, *deadline)),
         ("state", state(facts, &chosen.order)),
     ] {
@@ -147,8 +148,8 @@ fn full(facts: &PageFacts, chosen: &ChosenOrder) -> String {
     if !chosen.fees.is_empty() {
         let _ = write!(out, "<table><caption>{}</caption><tbody>", word("fees"));
         for fee in &chosen.fees {
-            let (name, quantity) = (outside(&fee.name), escaped(&fee.quantity));
-            let sum = escaped(&amount(fee.amount));
+            let (name, quantity) = (outside(&fee.name), escape(&fee.quantity));
+            let sum = escape(&amount(fee.amount));
             let _ = write!(out, "<tr><td>{name}</td><td class=\"n\">{quantity}</td><td class=\"n\">{sum}</td></tr>");
         }
         out += "</tbody></table>";
@@ -157,7 +158,7 @@ fn full(facts: &PageFacts, chosen: &ChosenOrder) -> String {
 }
 
 fn at(facts: &PageFacts, at: Timestamp) -> String {
-    escaped(&time(facts.language, &facts.zone, at, Style::Long))
+    escape(&time(facts.language, &facts.zone, at, Style::Long))
 }
 
 fn state(facts: &PageFacts, order: &PageOrder) -> String {
@@ -171,7 +172,7 @@ fn state(facts: &PageFacts, order: &PageOrder) -> String {
 }
 
 fn outside(text: &str) -> String {
-    format!("<bdi>{}</bdi>", escaped(&line(text, 200)))
+    format!("<bdi>{}</bdi>", escape(&line(text, 200)))
 }
 
 /// A text of the page, as HTML.
@@ -181,8 +182,8 @@ fn word(language: Language, name: &str, merchant: &str) -> String {
         Language::Zh => include_str!("zh/page.txt"),
     };
     let text = section(file, name).and_then(|lines| lines.first().copied()).unwrap_or_default();
-    let merchant = escaped(&line(merchant, 80));
-    fill(&escaped(text), |name| (name == "merchant").then(|| merchant.clone())).unwrap_or_default()
+    let merchant = escape(&line(merchant, 80));
+    fill(&escape(text), |name| (name == "merchant").then(|| merchant.clone())).unwrap_or_default()
 }
 
 fn layout(language: Language, title: &str, body: &str) -> String {

@@ -5,6 +5,7 @@ use super::VoiceSettings;
 use super::process::Process;
 use super::speech::Speech;
 use crate::domain::notices::{Sent, SentAs};
+use crate::private_file;
 use serde::Deserialize;
 use serde_json::json;
 use std::ffi::OsStr;
@@ -170,7 +171,8 @@ async fn start(settings: &VoiceSettings, folder: &Path, speech: &Speech) -> io::
     let (sip, control, rtp) = ports(settings.listen)?;
     let control = SocketAddr::from((Ipv4Addr::LOCALHOST, control));
     fs::write(folder.join("config"), config(settings, speech, sip, control, rtp))?;
-    private(&folder.join("accounts"), &account(settings))?;
+    // It may hold a password.
+    private_file::write(&folder.join("accounts"), account(settings).as_bytes())?;
     fs::write(folder.join("contacts"), "")?;
     let here = folder.as_os_str();
     // Should this program be killed, nobody else would ever end that one.
@@ -205,15 +207,6 @@ fn account(settings: &VoiceSettings) -> String {
         None => String::new(),
     };
     format!("<{}>;regint=0{login}\n", settings.account)
-}
-
-/// A file that only its owner can read: it may hold a password.
-fn private(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    io::Write::write_all(&mut options.open(path)?, text.as_bytes())
 }
 
 /// Ports that nobody has at this moment: one for SIP and the next one, one for control, ten for sound.

@@ -3,14 +3,14 @@
 use super::book::{Trade, TradeState};
 use super::faults::NOTIFY;
 use super::{PREFIX, Simulator};
-use crate::bank::pages::escape;
 use crate::channel::alipay::signing::{self, Params};
 use crate::channel::alipay::values;
+use crate::html::{self, Forms, escape};
 use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use url::Url;
@@ -48,14 +48,16 @@ async fn show(State(simulator): State<Simulator>, Path(token): Path<String>) -> 
     };
     let text = match trade.state {
         TradeState::Waiting => {
-            return Html(layout(&format!(
-                "<p>{}</p><p class=amount>{}</p>\
+            return page(
+                StatusCode::OK,
+                &format!(
+                    "<p>{}</p><p class=amount>{}</p>\
                  <form method=post><button name=action value=confirm>Pay</button>\
                  <button name=action value=cancel>Cancel</button></form>",
-                escape(&trade.subject),
-                escape(&trade.amount.to_string()),
-            )))
-            .into_response();
+                    escape(&trade.subject),
+                    escape(&trade.amount.to_string()),
+                ),
+            );
         }
         TradeState::Paid | TradeState::Finished => "This is paid.",
         TradeState::Closed => "This cannot be paid any more.",
@@ -70,8 +72,7 @@ async fn decide(
     form: Result<Form<Decision>, FormRejection>,
 ) -> Response {
     let Ok(Form(decision)) = form else {
-        return (StatusCode::BAD_REQUEST, Html(layout("<p>Expected action=confirm or action=cancel.</p>")))
-            .into_response();
+        return page(StatusCode::BAD_REQUEST, "<p>Expected action=confirm or action=cancel.</p>");
     };
     match decision.action.as_str() {
         "confirm" => {}
@@ -137,17 +138,19 @@ async fn back(simulator: &Simulator, now: Timestamp, trade: &Trade) -> Option<St
 
 /// A page with one line.
 pub(super) fn told(text: &str) -> Response {
-    Html(layout(&format!("<p>{}</p>", escape(text)))).into_response()
+    page(StatusCode::OK, &format!("<p>{}</p>", escape(text)))
 }
 
 fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, told("There is no such trade.")).into_response()
+    page(StatusCode::NOT_FOUND, "<p>There is no such trade.</p>")
 }
 
-fn layout(body: &str) -> String {
-    format!(
+/// A page whose form may lead back to the merchant's own.
+fn page(status: StatusCode, body: &str) -> Response {
+    let html = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>Simulated Alipay</title><style>body{{font:16px sans-serif;max-width:24em;margin:3em auto}}\
          .amount{{font-size:2em}}button{{font:inherit;margin-right:1em}}</style><h1>Simulated Alipay</h1>{body}</html>"
-    )
+    );
+    html::page(status, html, Forms::Anywhere)
 }

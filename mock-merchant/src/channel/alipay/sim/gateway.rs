@@ -6,7 +6,7 @@ use super::book::{Trade, TradeState};
 use super::faults::{self, Fault};
 use super::requests::{Content, Refused};
 use super::{PREFIX, Simulator, cashier};
-use crate::bank::server::broken_off;
+use crate::broken_off::broken_off;
 use crate::channel::alipay::signing::{self, Params};
 use crate::channel::alipay::values;
 use crate::channel::http::checked_address;

@@ -1,9 +1,8 @@
 //! The keys of a simulation: made when they are first needed, kept as PEM files that other clients can use.
 
 use crate::channel::rsa_key::{RsaKey, generate};
+use crate::private_file;
 use crate::random;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use walkpay::WalkpayError;
 use zeroize::Zeroizing;
@@ -54,22 +53,8 @@ fn made(folder: &Path, name: &str) -> Result<PathBuf, WalkpayError> {
     Ok(file)
 }
 
-/// Writes a file that only its owner can read, in one step.
 fn write(file: &Path, text: &str) -> Result<(), WalkpayError> {
-    let beside = file.with_extension("new");
-    let work = || -> std::io::Result<()> {
-        match std::fs::remove_file(&beside) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&beside)?.write_all(text.as_bytes())?;
-        std::fs::rename(&beside, file)
-    };
-    work().map_err(|e| unusable(file, &e))
+    private_file::write(file, text.as_bytes()).map_err(|e| unusable(file, &e))
 }
 
 fn unusable(file: &Path, why: &std::io::Error) -> WalkpayError {

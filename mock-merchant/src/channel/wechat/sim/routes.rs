@@ -6,9 +6,10 @@ use super::faults::{Fault, strike};
 use super::keys::{MERCHANT, MERCHANT_SERIAL, PUBLIC_KEY_ID};
 use super::teller::STALE;
 use super::{PREFIX, TenpayGateway, authority, fresh, issuer};
+use crate::broken_off::broken_off;
 use crate::channel::wechat::signature::{Authorization, Seal, is_fresh, request_message};
 use crate::channel::wechat::wire::{Certificate, Certificates, Problem, beijing};
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -18,12 +19,8 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body::Frame;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use walkpay::{Timestamp, WalkpayError};
 
@@ -314,20 +311,4 @@ fn broken(why: &WalkpayError) -> Response {
     tracing::warn!(error = %why, "the simulated gateway failed");
     (StatusCode::INTERNAL_SERVER_ERROR, Json(Problem { code: "SYSTEM_ERROR".to_owned(), message: String::new() }))
         .into_response()
-}
-
-/// An answer that breaks off before its first byte of content.
-fn broken_off() -> Response {
-    Response::new(Body::new(BrokenOff))
-}
-
-struct BrokenOff;
-
-impl HttpBody for BrokenOff {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "broken off"))))
-    }
 }
