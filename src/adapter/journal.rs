@@ -4,6 +4,7 @@
 //! The lock file beside it keeps a second process, or a second terminal in this one, from opening the same folder; the
 //! system frees it when the process dies.
 
+use crate::adapter::journal_log::Log;
 use crate::adapter::keys::Sealed;
 use crate::adapter::random::random;
 use crate::adapter::sqlite::{Durability, Schema, io_error, make_folder, open, storage, storage_error};
@@ -11,6 +12,7 @@ use crate::error::{StorageProblem, WalkpayError};
 use crate::id::{DeviceId, KeyId};
 use crate::protocol::crypto::base64url;
 use fs4::{FileExt, TryLockError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use std::fs::File;
@@ -53,8 +55,12 @@ pub struct StoredKey {
 /// The open journal of a folder.
 pub struct Journal {
     db: Connection,
+    /// Dropped after the connection, and before the folder is free.
+    log: Log,
     folder_id: String,
     buffer: Vec<u8>,
+    /// Whether a key was deleted: then nothing of the log may stay.
+    wiped: bool,
     _lock: File,
 }
 
@@ -70,7 +76,8 @@ impl Journal {
         // What a key was sealed as must not be readable in free pages.
         db.pragma_update(None, "secure_delete", true).map_err(fail)?;
         let folder_id = folder_id(&db)?;
-        Ok(Self { db, folder_id, buffer: Vec::with_capacity(1024), _lock: lock })
+        let log = Log::of(&folder.join(JOURNAL_FILE), durability);
+        Ok(Self { db, log, folder_id, buffer: Vec::with_capacity(1024), wiped: false, _lock: lock })
     }
 
     /// A random name of this folder: under it a vault keeps the key that seals.
@@ -86,7 +93,9 @@ impl Journal {
     pub fn append<E: Serialize>(&mut self, events: &[E]) -> Result<(), WalkpayError> {
         if let [event] = events {
             // A statement of its own is a transaction of its own.
-            return insert(&self.db, &mut self.buffer, event);
+            insert(&self.db, &mut self.buffer, event)?;
+            self.log.committed();
+            return Ok(());
         }
         self.append_with_keys(events, &[])
     }
@@ -105,7 +114,9 @@ impl Journal {
             )
             .map_err(fail)?;
         }
-        tx.commit().map_err(fail)
+        tx.commit().map_err(fail)?;
+        self.log.committed();
+        Ok(())
     }
 
     /// Hands the JSON of all events to `each` in the order in which they were appended.
@@ -161,6 +172,7 @@ impl Journal {
     /// # Errors
     /// [`WalkpayError::Storage`].
     pub fn delete_key(&mut self, device: &DeviceId, kid: &KeyId) -> Result<(), WalkpayError> {
+        self.wiped = true;
         self.db
             .execute("DELETE FROM sealed_key WHERE device = ?1 AND kid = ?2", params![device.as_bytes(), kid.as_str()])
             .map(drop)
@@ -170,6 +182,29 @@ impl Journal {
     #[cfg(test)]
     pub(crate) fn connection(&self) -> &Connection {
         &self.db
+    }
+}
+
+/// A log with little in it stays as it is, a longer one is moved into the journal's file; the next commits overwrite it. Where nothing of
+/// it may stay, SQLite moves and removes it.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let is_long = self.log.is_long();
+        if self.wiped || (is_long && !self.move_log().unwrap_or(false)) {
+            return;
+        }
+        let stays = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap_or(false);
+        self.log.is_spent = is_long && stays;
+    }
+}
+
+impl Journal {
+    /// Whether everything in the log is in the journal's file now.
+    fn move_log(&self) -> rusqlite::Result<bool> {
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |r| {
+            let (busy, pages, moved): (i64, i64, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+            Ok(busy == 0 && pages == moved)
+        })
     }
 }
 

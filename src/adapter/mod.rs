@@ -5,6 +5,7 @@ pub mod clock;
 pub mod gate_store;
 pub mod http;
 pub mod journal;
+mod journal_log;
 pub mod keys;
 pub mod random;
 pub mod sqlite;

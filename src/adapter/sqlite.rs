@@ -76,6 +76,8 @@ pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Conn
     db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
     // Statements keep their plan whatever is bound to them: otherwise SQLite compiles one with a `LIMIT ?` anew each time.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fail)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true).map_err(fail)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(fail)?;
     if schema.alone {
         // Before the file is touched, so that no index of the write-ahead log is shared (https://sqlite.org/wal.html, section 8).
         db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(fail)?;
@@ -87,8 +89,6 @@ pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Conn
         db.pragma_update(None, "fullfsync", true).map_err(fail)?;
         db.pragma_update(None, "checkpoint_fullfsync", true).map_err(fail)?;
     }
-    db.pragma_update(None, "foreign_keys", true).map_err(fail)?;
-    db.pragma_update(None, "trusted_schema", false).map_err(fail)?;
     // A WAL that grew in an import shrinks again at the next checkpoint.
     db.pragma_update(None, "journal_size_limit", 4 << 20).map_err(fail)?;
     if version < schema.migrations.len() {
@@ -102,8 +102,8 @@ fn identify(db: &Connection, schema: &Schema) -> Result<usize, WalkpayError> {
     let fail = |e: rusqlite::Error| storage_error(schema.what, &e);
     let id: i32 = db.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(fail)?;
     let version: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(fail)?;
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(fail)?;
-    let is_new = id == 0 && version == 0 && tables == 0;
+    let tables = || db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0)).map_err(fail);
+    let is_new = id == 0 && version == 0 && tables()? == 0;
     if !is_new && id != schema.application_id {
         return Err(storage(StorageProblem::Foreign, format!("{} is a database of something else", schema.what)));
     }
