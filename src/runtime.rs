@@ -20,6 +20,7 @@ mod worker;
 pub(crate) use ask::{balance, order, orders, refresh_slip, totals};
 pub(crate) use enrol::enrol;
 pub(crate) use pass::{PassToShow, show_pass};
+pub(crate) use shelf::Priced;
 pub(crate) use sign::{attach, rotate, two_steps};
 pub(crate) use sync::sync_catalogue;
 pub(crate) use thread::{Handle, Setup, open};

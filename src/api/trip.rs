@@ -7,9 +7,10 @@ use crate::error::WalkpayError;
 use crate::id::TripId;
 use crate::money::Money;
 use crate::protocol::document::{Validation, Verdict};
-use crate::runtime::{Handle, Worker, on_pool, show_pass, two_steps};
+use crate::runtime::{Handle, Priced, Worker, on_pool, show_pass, two_steps};
 use crate::session::{Command, OutboxKind, Reply, Review, TripState};
 use std::time::Duration;
+use tokio::sync::oneshot::Sender;
 
 /// How long it is waited for the first answer of the merchant before a trip that must be online is refused.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
@@ -78,12 +79,9 @@ impl Trip {
     #[uniffi::method(default(quantity = None))]
     pub async fn scan(&self, input: ScanInput, quantity: Option<Quantity>) -> Result<ScanOutcome, WalkpayError> {
         let id = self.id;
-        self.handle
-            .call(move |w| {
-                let (meaning, line, basket) = w.scan(id, &input, quantity)?;
-                Ok(ScanOutcome { meaning, line, basket })
-            })
-            .await
+        let scan = move |w: &mut Worker, ahead| w.scan(id, &input, quantity, ahead);
+        let ((meaning, line), basket) = self.handle.call_ahead(scan, Priced::basket).await?;
+        Ok(ScanOutcome { meaning, line, basket })
     }
 
     /// Puts an article in that was found by name, or loose goods that the shopper weighed.
@@ -92,14 +90,10 @@ impl Trip {
     /// As [`Trip::scan`].
     #[uniffi::method(default(quantity = None))]
     pub async fn pick(&self, gtin: Gtin, quantity: Option<Quantity>) -> Result<ScanOutcome, WalkpayError> {
-        let id = self.id;
-        self.handle
-            .call(move |w| {
-                let meaning = Meaning::Article { gtin };
-                let (line, basket) = w.pick(id, &meaning, quantity)?;
-                Ok(ScanOutcome { meaning, line, basket })
-            })
-            .await
+        let (id, meaning) = (self.id, Meaning::Article { gtin });
+        let pick = move |w: &mut Worker, ahead| Ok((w.pick(id, &meaning, quantity, ahead)?, meaning));
+        let ((line, meaning), basket) = self.handle.call_ahead(pick, Priced::basket).await?;
+        Ok(ScanOutcome { meaning, line, basket })
     }
 
     /// Another quantity of a line.
@@ -108,7 +102,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`], [`WalkpayError::WrongOrder`].
     pub async fn set_quantity(&self, line: LineId, quantity: Quantity) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.handle.call(move |w| w.change(trip_id, Command::SetQuantity { trip_id, line, quantity })).await
+        self.change(move |w, ahead| w.change(trip_id, Command::SetQuantity { trip_id, line, quantity }, ahead)).await
     }
 
     /// Takes a line out.
@@ -117,7 +111,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`], [`WalkpayError::WrongOrder`].
     pub async fn remove(&self, line: LineId) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.handle.call(move |w| w.change(trip_id, Command::Remove { trip_id, line })).await
+        self.change(move |w, ahead| w.change(trip_id, Command::Remove { trip_id, line }, ahead)).await
     }
 
     /// Applies a coupon. None are taken yet.
@@ -126,7 +120,7 @@ impl Trip {
     /// [`WalkpayError::BasketRule`] with the rule `coupon_not_supported`.
     pub async fn apply_coupon(&self, code: String) -> Result<PricedBasket, WalkpayError> {
         let trip_id = self.id;
-        self.handle.call(move |w| w.change(trip_id, Command::ApplyCoupon { trip_id, code: &code })).await
+        self.change(move |w, ahead| w.change(trip_id, Command::ApplyCoupon { trip_id, code: &code }, ahead)).await
     }
 
     /// A02: the basket at the prices of the catalogue that is here.
@@ -135,7 +129,7 @@ impl Trip {
     /// [`WalkpayError::NotSignedIn`], [`WalkpayError::Unknown`], [`WalkpayError::WrongOrder`] before the first catalogue sync.
     pub async fn basket(&self) -> Result<PricedBasket, WalkpayError> {
         let id = self.id;
-        self.handle.call(move |w| w.basket(id)).await
+        self.handle.call(move |w| w.basket(id)).await?.basket()
     }
 
     /// A03: freezes exactly what will be signed, and shows it. A catalogue sync cannot change it any more; changing the basket
@@ -227,6 +221,14 @@ impl Trip {
 }
 
 impl Trip {
+    async fn change(
+        &self,
+        work: impl FnOnce(&mut Worker, Sender<Priced>) -> Result<(), WalkpayError> + Send + 'static,
+    ) -> Result<PricedBasket, WalkpayError> {
+        let ((), basket) = self.handle.call_ahead(work, Priced::basket).await?;
+        Ok(basket)
+    }
+
     async fn submit(&self, kind: OutboxKind, signature: Vec<u8>) -> Result<(), WalkpayError> {
         let trip_id = self.id;
         self.handle.call(move |w| w.command(Command::Submit { trip_id, kind, signature: &signature }).map(drop)).await

@@ -11,7 +11,7 @@ mod verify;
 
 pub use event::BasketEvent;
 pub use line::{Basket, Line, LineId, MAX_GRAMS, MAX_LINES, MAX_PIECES, MAX_TOTAL_MINOR, Pick, Quantity};
-pub use price::{PRICING_VERSION, PricedBasket, PricedLine, TaxTotal, price};
+pub use price::{PRICING_VERSION, PricedBasket, PricedLine, TaxTotal, check_price, price};
 pub use sent::{MAX_LINES_BYTES, SentLine, SentLines, lines_bytes, parse_lines};
 pub use verify::{LineMismatches, verify_lines, violations};
 

@@ -95,6 +95,14 @@ pub struct PricedBasket {
     pub min_age: Option<u8>,
 }
 
+/// Whether [`price`] would price these lines, without doing it.
+///
+/// # Errors
+/// Those of [`price`].
+pub fn check_price<A: Articles + ?Sized>(picks: &[Pick], book: &PriceBook, articles: &A) -> Result<(), WalkpayError> {
+    each_line(picks, book, articles, |_, _, _| {})
+}
+
 /// Prices a basket: gross amounts, promotions that hold at `priced_at`, tax. `articles` has every article of `picks`.
 ///
 /// Prices include tax. The tax of a group is `payable × rate ÷ (100 % + rate)`, rounded half up once per group, and is
@@ -110,6 +118,28 @@ pub fn price<A: Articles + ?Sized>(
     book: &PriceBook,
     articles: &A,
 ) -> Result<PricedBasket, WalkpayError> {
+    let lines = picks.len().min(MAX_LINES);
+    let mut found = Vec::with_capacity(lines);
+    let mut items = Vec::with_capacity(lines);
+    let mut groups = Vec::with_capacity(lines);
+    each_line(picks, book, articles, |article, item, group| {
+        found.push(article);
+        items.push(item);
+        groups.push(group);
+    })?;
+    promote(&mut items, priced_at, book);
+    let payables: Vec<i64> = items.iter().map(|i| i.gross - i.discount).collect();
+    let (taxes, tax_totals) = tax(&payables, &groups, book);
+    Ok(assemble(picks, &found, items, &taxes, tax_totals, priced_at, book))
+}
+
+/// Gives each line's article, item, and position and rate of its tax group to `each`.
+fn each_line<'a, A: Articles + ?Sized>(
+    picks: &[Pick],
+    book: &PriceBook,
+    articles: &'a A,
+    mut each: impl FnMut(&'a Article, Item, (usize, i64)),
+) -> Result<(), WalkpayError> {
     let header = book.header();
     if header.pricing_version != PRICING_VERSION {
         let detail = format!("the catalogue asks for version {}, this is {PRICING_VERSION}", header.pricing_version);
@@ -118,9 +148,6 @@ pub fn price<A: Articles + ?Sized>(
     if picks.len() > MAX_LINES {
         return Err(WalkpayError::limit("lines of a basket", MAX_LINES as u64));
     }
-    let mut found = Vec::with_capacity(picks.len());
-    let mut items = Vec::with_capacity(picks.len());
-    let mut groups = Vec::with_capacity(picks.len());
     let mut gross_total = 0;
     for pick in picks {
         let unknown = || WalkpayError::UnknownArticle { gtin: pick.gtin.to_string() };
@@ -135,14 +162,9 @@ pub fn price<A: Articles + ?Sized>(
             let detail = "the basket is worth more than one purchase may be";
             return Err(WalkpayError::basket_rule("total_limit", Some(pick.line.0), detail));
         }
-        found.push(article);
-        items.push(item);
-        groups.push(group);
+        each(article, item, group);
     }
-    promote(&mut items, priced_at, book);
-    let payables: Vec<i64> = items.iter().map(|i| i.gross - i.discount).collect();
-    let (taxes, tax_totals) = tax(&payables, &groups, book);
-    Ok(assemble(picks, &found, items, &taxes, tax_totals, priced_at, book))
+    Ok(())
 }
 
 /// Quantity times price; `price()` and the rules check the arguments.
@@ -337,7 +359,11 @@ mod tests {
 
     #[test]
     fn errors_name_rule_and_line() {
-        let code = |pick: Pick, book: &PriceBook| price(&[pick], at(5), book, &articles()).unwrap_err();
+        let code = |pick: Pick, book: &PriceBook| {
+            let error = price(&[pick], at(5), book, &articles()).unwrap_err();
+            assert_eq!(check_price(&[pick], book, &articles()).unwrap_err().code(), error.code());
+            error
+        };
         let pick = |n, quantity| Pick { line: LineId(4), gtin: key(n), quantity, parent: None };
         let plain = book(vec![]);
         let one = Quantity::Pieces { count: 1 };
@@ -360,6 +386,7 @@ mod tests {
         assert!(matches!(error, WalkpayError::BasketRule { rule, line: Some(4), .. } if rule == "unknown_tax_group"));
         let many = vec![pick(TEA, one); MAX_LINES + 1];
         assert_eq!(price(&many, at(5), &plain, &articles()).unwrap_err().code(), "limit");
+        assert_eq!(check_price(&many, &plain, &articles()).unwrap_err().code(), "limit");
     }
 
     /// A number of pieces and their price, or a percentage.

@@ -7,7 +7,9 @@ use crate::error::WalkpayError;
 use crate::id::KeyId;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 
 /// A signature algorithm (RFC 9864 `Ed25519`, RFC 7518 `ES256`), pinned per key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, uniffi::Enum)]
@@ -36,7 +38,7 @@ pub struct PublicKey {
     /// Ed25519: 32 bytes; ES256: the uncompressed point, 65 bytes.
     bytes: Vec<u8>,
     /// The point of an Ed25519 key, so that it is worked out once and not for every signature.
-    point: Option<Box<ed25519_dalek::VerifyingKey>>,
+    point: Option<Box<VerifyingKey>>,
 }
 
 impl std::fmt::Debug for PublicKey {
@@ -52,11 +54,7 @@ impl PublicKey {
     /// [`WalkpayError::InvalidInput`] when the length or the point is not one of the algorithm.
     pub fn from_raw(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, WalkpayError> {
         let point = match algorithm {
-            Algorithm::Ed25519 => <[u8; 32]>::try_from(bytes)
-                .ok()
-                .and_then(|b| ed25519_dalek::VerifyingKey::from_bytes(&b).ok())
-                .filter(|k| !k.is_weak())
-                .map(Box::new),
+            Algorithm::Ed25519 => <[u8; 32]>::try_from(bytes).ok().and_then(|b| point(&b)).map(Box::new),
             Algorithm::Es256 => None,
         };
         let well_formed = match algorithm {
@@ -144,6 +142,43 @@ impl PublicKey {
     pub fn is_canonical(&self, signature: &[u8]) -> bool {
         self.algorithm != Algorithm::Es256 || signature.get(32..).is_some_and(is_low)
     }
+}
+
+thread_local! {
+    /// The points of the keys that were read since somebody began to read many.
+    static POINTS: RefCell<Option<Vec<VerifyingKey>>> = const { RefCell::new(None) };
+}
+
+/// The most points that are kept.
+const MAX_POINTS: usize = 64;
+
+/// Does `work`, which reads the same keys again and again: the point of each is worked out and checked once.
+#[cfg(any(test, feature = "terminal"))]
+pub(crate) fn reading_keys<T>(work: impl FnOnce() -> T) -> T {
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            POINTS.set(None);
+        }
+    }
+    POINTS.set(Some(Vec::new()));
+    let _end = End;
+    work()
+}
+
+/// The point of full order that these bytes write.
+fn point(bytes: &[u8; 32]) -> Option<VerifyingKey> {
+    let known = |points: &Option<Vec<VerifyingKey>>| points.as_ref()?.iter().find(|p| p.as_bytes() == bytes).copied();
+    if let Some(point) = POINTS.with_borrow(known) {
+        return Some(point);
+    }
+    let point = VerifyingKey::from_bytes(bytes).ok().filter(|k| !k.is_weak())?;
+    POINTS.with_borrow_mut(|points| {
+        if let Some(points) = points.as_mut().filter(|points| points.len() < MAX_POINTS) {
+            points.push(point);
+        }
+    });
+    Some(point)
 }
 
 /// The order of P-256 (FIPS 186-5, SP 800-186 §3.2.1.3), and half of it.
@@ -304,6 +339,25 @@ mod tests {
             assert!(!key.verifies(b"", &flipped), "bit {bit}");
         }
         assert!(!key.verifies(b"", &[]));
+    }
+
+    #[test]
+    fn keys_that_are_read_together_are_those_that_are_read_alone() {
+        let good = from_base64url("x", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
+        let mut weak = [0; 32];
+        weak[0] = 1;
+        let read = |bytes: &[u8]| PublicKey::from_raw(Algorithm::Ed25519, bytes);
+        let alone = read(&good).unwrap();
+        reading_keys(|| {
+            for _ in 0..3 {
+                assert_eq!(read(&good).unwrap(), alone);
+                assert!(read(&weak).is_err());
+            }
+            assert_eq!(POINTS.with_borrow(|p| p.as_ref().map(Vec::len)), Some(1), "worked out once");
+        });
+        assert!(POINTS.with_borrow(Option::is_none));
+        assert_eq!(read(&good).unwrap(), alone);
+        assert!(POINTS.with_borrow(Option::is_none), "kept only while many are read");
     }
 
     #[test]

@@ -4,14 +4,16 @@ use super::pool;
 use crate::adapter::catalogue_store::{CatalogueMeta, CatalogueReader};
 use crate::adapter::sqlite::Durability;
 use crate::barcode::Gtin;
-use crate::basket::Basket;
+use crate::basket::{Basket, Pick, PricedBasket, check_price, price};
 use crate::catalogue::{Article, Articles, PriceBook};
 use crate::error::WalkpayError;
 use crate::id::StoreId;
+use crate::time::Timestamp;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The most articles that are kept in memory per store: more than any basket has.
 const MAX_KEPT: usize = 4_000;
@@ -28,7 +30,65 @@ pub(crate) struct Shelves {
 /// One store's catalogue.
 pub(crate) struct Shelf {
     reader: CatalogueReader,
-    kept: HashMap<Gtin, Article>,
+    kept: Kept,
+}
+
+/// Articles of one revision. Another revision has others: whoever has these still finds there what was found before.
+#[derive(Clone, Default)]
+struct Kept(Arc<RwLock<ByGtin>>);
+
+/// Articles by their keys, which nobody can choose for their hashes: they are those of a signed catalogue.
+pub(crate) type ByGtin = HashMap<Gtin, Article, BuildHasherDefault<GtinHasher>>;
+
+impl Kept {
+    fn read(&self) -> RwLockReadGuard<'_, ByGtin> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, ByGtin> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Spreads one number over all bits.
+#[derive(Default)]
+pub(crate) struct GtinHasher(u64);
+
+impl Hasher for GtinHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio; the upper half of the product depends on all bits of the number.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A basket that has a price, and what that follows from: it can be worked out on another thread.
+pub(crate) struct Priced {
+    picks: Vec<Pick>,
+    priced_at: Timestamp,
+    book: Arc<PriceBook>,
+    kept: Kept,
+    /// Articles of the basket that are gone from the catalogue.
+    gone: Vec<Article>,
+}
+
+impl Priced {
+    /// The basket.
+    ///
+    /// # Errors
+    /// None that could happen: it has been looked whether there is any.
+    pub(crate) fn basket(self) -> Result<PricedBasket, WalkpayError> {
+        let kept = self.kept.read();
+        let known = Known { catalogue: &kept, basket: self.gone.as_slice() };
+        price(&self.picks, self.priced_at, &self.book, &known)
+    }
 }
 
 impl Shelves {
@@ -57,7 +117,7 @@ impl Shelves {
             let ahead = self.opening.remove(store).and_then(|opening| opening.recv().ok());
             let opened = ahead.unwrap_or_else(|| CatalogueReader::open(&self.folder, store, self.durability));
             if let Some(reader) = opened? {
-                self.open.insert(store.clone(), Shelf { reader, kept: HashMap::new() });
+                self.open.insert(store.clone(), Shelf { reader, kept: Kept::default() });
             }
         }
         Ok(self.open.get_mut(store))
@@ -80,7 +140,7 @@ impl Shelves {
         // What was opened ahead may be from before the import, or nothing.
         self.opening.remove(store);
         if let Some(shelf) = self.open.get_mut(store) {
-            shelf.kept.clear();
+            shelf.kept = Kept::default();
             // Articles of one revision and prices of another must not meet: it is opened anew when it is next asked for.
             shelf.reader.advance().inspect_err(|_| drop(self.open.remove(store)))?;
         }
@@ -121,33 +181,64 @@ impl Shelf {
     }
 
     /// The articles that are at hand.
-    pub(crate) fn articles(&self) -> &HashMap<Gtin, Article> {
-        &self.kept
+    pub(crate) fn articles(&self) -> RwLockReadGuard<'_, ByGtin> {
+        self.kept.read()
+    }
+
+    /// Looks whether `picks`, which are those of `basket` or will be, have a price.
+    ///
+    /// # Errors
+    /// Those of [`crate::basket::price`], [`WalkpayError::Storage`].
+    pub(crate) fn price(
+        &mut self,
+        picks: Vec<Pick>,
+        basket: &Basket,
+        priced_at: Timestamp,
+    ) -> Result<Priced, WalkpayError> {
+        let mut gone = Vec::new();
+        if !self.has_all(&picks) {
+            self.fetch_all(picks.iter().map(|pick| pick.gtin))?;
+            let kept = self.kept.read();
+            let of_basket = basket.lines().iter().map(|line| &line.article);
+            gone.extend(of_basket.filter(|article| !kept.contains_key(&article.gtin)).cloned());
+        }
+        let book = self.reader.price_book();
+        let kept = self.kept.read();
+        check_price(&picks, book, &Known { catalogue: &kept, basket: gone.as_slice() })?;
+        drop(kept);
+        Ok(Priced { picks, priced_at, book: book.clone(), kept: self.kept.clone(), gone })
+    }
+
+    fn has_all(&self, picks: &[Pick]) -> bool {
+        let kept = self.kept.read();
+        picks.iter().all(|pick| kept.contains_key(&pick.gtin))
     }
 
     fn make_room(&mut self, articles: usize) {
-        if self.kept.len() + articles > MAX_KEPT {
-            self.kept.clear();
+        if self.kept.read().len() + articles > MAX_KEPT {
+            self.kept = Kept::default();
         }
     }
 
     fn look_up(&mut self, gtin: Gtin) -> Result<(), WalkpayError> {
-        let mut next = Some(gtin);
-        while let Some(gtin) = next.filter(|g| !self.kept.contains_key(g)) {
+        let mut next = Some(gtin).filter(|g| !self.kept.read().contains_key(g));
+        while let Some(gtin) = next {
             let found = self.reader.article(gtin)?;
-            next = found.as_ref().and_then(|a| a.deposit);
+            let deposit = found.as_ref().and_then(|a| a.deposit);
+            let mut kept = self.kept.write();
             if let Some(article) = found {
-                self.kept.insert(gtin, article);
+                kept.insert(gtin, article);
             }
+            next = deposit.filter(|g| !kept.contains_key(g));
         }
         Ok(())
     }
 }
 
 /// The articles of the catalogue, and for those that are gone from it what they were when they were scanned.
-pub(crate) struct Known<'a> {
-    pub(crate) catalogue: &'a HashMap<Gtin, Article>,
-    pub(crate) basket: &'a Basket,
+struct Known<'a> {
+    catalogue: &'a ByGtin,
+    basket: &'a [Article],
 }
 
 impl Articles for Known<'_> {

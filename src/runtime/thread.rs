@@ -8,6 +8,7 @@ use crate::adapter::journal::Journal;
 use crate::adapter::keys::{KeyRing, KeyVault, find_wrapping_key};
 use crate::adapter::sqlite::Durability;
 use crate::error::WalkpayError;
+use crate::protocol::crypto::reading_keys;
 use crate::session::{HttpAnswer, JournalEvent, Session};
 use std::hint::spin_loop;
 use std::path::PathBuf;
@@ -93,14 +94,22 @@ fn load(setup: Setup, back: Weak<Sender<Message>>) -> Result<Worker, WalkpayErro
     let http = HttpClient::new(&setup.http)?;
     let journal = Journal::open(&setup.folder, setup.durability)?;
     let mut session = Session::default();
-    journal.load(|json| {
-        session.apply(&JournalEvent::parse(json)?);
-        Ok(())
+    reading_keys(|| {
+        journal.load(|json| {
+            session.apply(&JournalEvent::parse(json)?);
+            Ok(())
+        })
     })?;
     let stored = journal.keys()?;
     let wrapping = if stored.is_empty() { None } else { find_wrapping_key(setup.vault.as_ref(), journal.folder_id())? };
     let keys = KeyRing::unseal(wrapping.as_ref(), &stored);
-    Ok(Worker::new(session, journal, keys, http, boot, setup.folder, setup.durability, setup.merchant_url, back))
+    let likely = session.current().ok().and_then(|device| device.likely_store()).cloned();
+    let mut worker =
+        Worker::new(session, journal, keys, http, boot, setup.folder, setup.durability, setup.merchant_url, back);
+    if let Some(store) = likely {
+        worker.shelves().open_ahead(&store);
+    }
+    Ok(worker)
 }
 
 fn run(mut worker: Worker, inbox: &Receiver<Message>) {
@@ -191,18 +200,55 @@ impl Handle {
         &self,
         work: impl FnOnce(&mut Worker) -> Result<T, WalkpayError> + Send + 'static,
     ) -> Result<T, WalkpayError> {
+        self.call_and(work, || {}).await
+    }
+
+    /// As [`Handle::call`]; `meanwhile` is called again and again while the answer is looked out for.
+    async fn call_and<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker) -> Result<T, WalkpayError> + Send + 'static,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<T, WalkpayError> {
         let (reply, mut answer) = oneshot::channel();
         let call = Box::new(move |worker: &mut Worker| drop(reply.send(work(worker))));
         self.sender.send(Message::Call(call)).map_err(|_| WalkpayError::ShutDown)?;
-        let soon = || match answer.try_recv() {
-            Ok(answer) => Some(Ok(answer)),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Closed) => Some(Err(WalkpayError::ShutDown)),
+        let soon = || {
+            meanwhile();
+            match answer.try_recv() {
+                Ok(answer) => Some(Ok(answer)),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Closed) => Some(Err(WalkpayError::ShutDown)),
+            }
         };
         match look_out(&self.luck, ON_THE_SPOT, soon) {
             Some(answer) => answer?,
             None => answer.await.map_err(|_| WalkpayError::ShutDown)?,
         }
+    }
+
+    /// As [`Handle::call`], for work whose answer is known before it is done: what `work` sends ahead is finished here, by the thread that
+    /// polls, while the terminal's thread goes on. Nothing of it is answered unless `work` succeeds.
+    ///
+    /// # Errors
+    /// Those of `work` and `finish`, [`WalkpayError::ShutDown`].
+    pub(crate) async fn call_ahead<A: Send + 'static, F, T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker, oneshot::Sender<A>) -> Result<T, WalkpayError> + Send + 'static,
+        finish: impl Fn(A) -> Result<F, WalkpayError>,
+    ) -> Result<(T, F), WalkpayError> {
+        let (ahead, mut early) = oneshot::channel();
+        let mut finished = None;
+        let mut look_early = || {
+            if finished.is_none()
+                && let Ok(early) = early.try_recv()
+            {
+                finished = Some(finish(early));
+            }
+        };
+        let done = self.call_and(move |worker| work(worker, ahead), &mut look_early).await?;
+        look_early();
+        let finished = finished.ok_or_else(|| WalkpayError::Internal { detail: "nothing was sent ahead".into() })?;
+        Ok((done, finished?))
     }
 
     /// Waits until `look` finds something, at most for `timeout` (and at most an hour); `look` is asked after every change.

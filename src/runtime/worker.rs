@@ -1,7 +1,7 @@
 //! What the thread of a terminal owns, and the one way in which anything changes: decide, journal, fold.
 
 use super::reach::Reach;
-use super::shelf::{Known, Shelves};
+use super::shelf::{Priced, Shelves};
 use super::thread::{Back, Message, Waiter};
 use super::transmit::{Flight, transmit};
 use super::{blocking, pool};
@@ -10,10 +10,10 @@ use crate::adapter::clock;
 use crate::adapter::http::HttpClient;
 use crate::adapter::journal::{Journal, StoredKey};
 use crate::adapter::keys::{KeyRing, KnownSigner};
-use crate::adapter::random::random;
+use crate::adapter::random::Lots;
 use crate::adapter::sqlite::Durability;
 use crate::barcode::{Meaning, ScanInput, read};
-use crate::basket::{BasketEvent, LineId, PricedBasket, Quantity, price};
+use crate::basket::{BasketEvent, LineId, Quantity};
 use crate::error::WalkpayError;
 use crate::id::{DeviceId, KeyId, StoreId, TripId};
 use crate::session::{
@@ -23,8 +23,9 @@ use crate::session::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Weak;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot::Sender;
 
 /// How long a request rests whose answer could not be taken in.
 const REST: Duration = Duration::from_secs(5);
@@ -49,6 +50,7 @@ pub(crate) struct Worker {
     pub(super) durability: Durability,
     pub(super) merchant_url: Option<String>,
     boot: u64,
+    lots: Lots,
     network: bool,
     reach: Reach,
     flights: BTreeMap<DueId, Flight>,
@@ -73,7 +75,7 @@ impl Worker {
         folder: PathBuf,
         durability: Durability,
         merchant_url: Option<String>,
-        back: Weak<Sender<Message>>,
+        back: Weak<mpsc::Sender<Message>>,
     ) -> Self {
         Self {
             session,
@@ -88,6 +90,7 @@ impl Worker {
             durability,
             merchant_url,
             boot,
+            lots: Lots::default(),
             network: true,
             reach: Reach::default(),
             flights: BTreeMap::new(),
@@ -115,7 +118,7 @@ impl Worker {
     /// [`WalkpayError::Internal`] without randomness.
     pub(crate) fn now(&self) -> Result<Now, WalkpayError> {
         let monotonic_ms = u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX);
-        Ok(Now { wall: clock::wall(), monotonic_ms, boot: self.boot, random: random()? })
+        Ok(Now { wall: clock::wall(), monotonic_ms, boot: self.boot, random: self.lots.draw()? })
     }
 
     /// Carries a command out. When this returns its events are durable.
@@ -145,7 +148,7 @@ impl Worker {
         Ok(decision.reply)
     }
 
-    /// A01: reads a code, looks its article up, and puts it into the basket. The line, and the basket with it.
+    /// A01: reads a code, looks its article up, and puts it into the basket. What it costs with it is sent ahead.
     ///
     /// # Errors
     /// Those of [`read`] and [`decide`]; [`WalkpayError::WrongOrder`] before the first sync of the store's catalogue.
@@ -154,14 +157,15 @@ impl Worker {
         trip_id: TripId,
         input: &ScanInput,
         quantity: Option<Quantity>,
-    ) -> Result<(Meaning, LineId, PricedBasket), WalkpayError> {
-        let store = self.store_of(trip_id)?;
-        let meaning = read(input, self.shelves.get(&store, "scan")?.book().templates())?;
-        let (line, basket) = self.pick(trip_id, &meaning, quantity)?;
-        Ok((meaning, line, basket))
+        ahead: Sender<Priced>,
+    ) -> Result<(Meaning, LineId), WalkpayError> {
+        let trip = self.session.current()?.trip(trip_id)?;
+        let meaning = read(input, self.shelves.get(&trip.store_id, "scan")?.book().templates())?;
+        let line = self.pick(trip_id, &meaning, quantity, ahead)?;
+        Ok((meaning, line))
     }
 
-    /// Puts an article whose code has been read, or that was found by name, into the basket.
+    /// Puts an article whose code has been read, or that was found by name, into the basket. What it costs with it is sent ahead.
     ///
     /// # Errors
     /// Those of [`decide`]; [`WalkpayError::WrongOrder`] before the first sync of the store's catalogue.
@@ -170,64 +174,70 @@ impl Worker {
         trip_id: TripId,
         meaning: &Meaning,
         quantity: Option<Quantity>,
-    ) -> Result<(LineId, PricedBasket), WalkpayError> {
-        let store = self.store_of(trip_id)?;
+        ahead: Sender<Priced>,
+    ) -> Result<LineId, WalkpayError> {
         let now = self.now()?;
-        let shelf = self.shelves.get(&store, "scan")?;
+        let trip = self.session.current()?.trip(trip_id)?;
+        let shelf = self.shelves.get(&trip.store_id, "scan")?;
         if let Some(gtin) = meaning.gtin() {
             shelf.fetch(gtin)?;
         }
-        let command = Command::Scan { trip_id, meaning, quantity, articles: shelf.articles() };
+        let articles = shelf.articles();
+        let command = Command::Scan { trip_id, meaning, quantity, articles: &*articles };
         let decision = decide(&self.session, Input::Command(command), &now)?;
-        let basket = self.price_after(trip_id, &decision, &now)?;
-        match self.commit(decision, &[])? {
-            Reply::Line(line) => Ok((line, basket)),
+        drop(articles);
+        match self.commit_priced(trip_id, decision, &now, ahead)? {
+            Reply::Line(line) => Ok(line),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Carries a change of a basket out. The basket after it; on error it is as before.
+    /// Carries a change of a basket out. What it costs after it is sent ahead; on error it is as before.
     ///
     /// # Errors
     /// Those of [`Worker::command`] and [`Worker::basket`].
-    pub(crate) fn change(&mut self, trip_id: TripId, command: Command<'_>) -> Result<PricedBasket, WalkpayError> {
+    pub(crate) fn change(
+        &mut self,
+        trip_id: TripId,
+        command: Command<'_>,
+        ahead: Sender<Priced>,
+    ) -> Result<(), WalkpayError> {
         let now = self.now()?;
         let decision = decide(&self.session, Input::Command(command), &now)?;
-        let basket = self.price_after(trip_id, &decision, &now)?;
-        self.commit(decision, &[])?;
-        Ok(basket)
+        self.commit_priced(trip_id, decision, &now, ahead).map(drop)
     }
 
-    /// What the basket costs once a decision is committed: what has no price must not get in.
-    fn price_after(&mut self, trip_id: TripId, decision: &Decision, now: &Now) -> Result<PricedBasket, WalkpayError> {
+    /// Commits a change of a basket if it has a price: what has none must not get in.
+    fn commit_priced(
+        &mut self,
+        trip_id: TripId,
+        decision: Decision,
+        now: &Now,
+        ahead: Sender<Priced>,
+    ) -> Result<Reply, WalkpayError> {
         let changes = decision.events.iter().find_map(|event| match &event.fact {
             Fact::Basket { events, .. } => Some(events.as_slice()),
             _ => None,
         });
-        self.price_with(trip_id, changes.unwrap_or_default(), now)
+        let priced = self.price_with(trip_id, changes.unwrap_or_default(), now)?;
+        // Whoever asked may have gone away.
+        let _ = ahead.send(priced);
+        self.commit(decision, &[])
     }
 
     /// What the basket costs with some changes that are not in it yet.
-    fn price_with(
-        &mut self,
-        trip_id: TripId,
-        changes: &[BasketEvent],
-        now: &Now,
-    ) -> Result<PricedBasket, WalkpayError> {
+    fn price_with(&mut self, trip_id: TripId, changes: &[BasketEvent], now: &Now) -> Result<Priced, WalkpayError> {
         let device = self.session.current()?;
         let trip = device.trip(trip_id)?;
         let shelf = self.shelves.get(&trip.store_id, "basket")?;
-        let picks = trip.basket.picks_after(changes);
-        shelf.fetch_all(picks.iter().map(|pick| pick.gtin))?;
-        let known = Known { catalogue: shelf.articles(), basket: &trip.basket };
-        price(&picks, device.merchant_time(now), shelf.book(), &known)
+        shelf.price(trip.basket.picks_after(changes), &trip.basket, device.merchant_time(now))
     }
 
-    /// The basket at today's prices.
+    /// What the basket costs today.
     ///
     /// # Errors
     /// [`WalkpayError::Unknown`], [`WalkpayError::NotSignedIn`], [`WalkpayError::WrongOrder`] before the first sync.
-    pub(crate) fn basket(&mut self, trip_id: TripId) -> Result<PricedBasket, WalkpayError> {
+    pub(crate) fn basket(&mut self, trip_id: TripId) -> Result<Priced, WalkpayError> {
         let now = self.now()?;
         self.price_with(trip_id, &[], &now)
     }
@@ -241,16 +251,14 @@ impl Worker {
         let trip = self.session.current()?.trip(trip_id)?;
         let shelf = self.shelves.get(&trip.store_id, "review")?;
         shelf.fetch_all(trip.basket.lines().iter().map(|line| line.article.gtin))?;
-        let command = Command::Review { trip_id, articles: shelf.articles(), book: shelf.book() };
+        let articles = shelf.articles();
+        let command = Command::Review { trip_id, articles: &*articles, book: shelf.book() };
         let decision = decide(&self.session, Input::Command(command), &now)?;
+        drop(articles);
         match self.commit(decision, &[])? {
             Reply::Review(review) => Ok(*review),
             other => Err(unexpected(&other)),
         }
-    }
-
-    fn store_of(&self, trip_id: TripId) -> Result<StoreId, WalkpayError> {
-        Ok(self.session.current()?.trip(trip_id)?.store_id.clone())
     }
 
     /// The signer of a key of the user who is signed in.

@@ -311,6 +311,15 @@ impl Device {
         self.stores.iter().find(|s| s.store_id == *id).ok_or_else(unknown)
     }
 
+    /// The store where the user will probably shop next: that of the newest visit, or the only one.
+    pub fn likely_store(&self) -> Option<&StoreId> {
+        let newest = self.trips.values().next_back().map(|trip| &trip.store_id);
+        newest.or(match self.stores.as_slice() {
+            [only] => Some(&only.store_id),
+            _ => None,
+        })
+    }
+
     /// Whether anything may be sent.
     pub fn may_send(&self) -> bool {
         matches!(self.status, DeviceStatus::Pending | DeviceStatus::Active)
