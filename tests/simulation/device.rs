@@ -1,7 +1,7 @@
 //! A terminal of the simulation: the session that ships, a journal that survives crashes, and a shopper.
 
-use super::Mutation;
 use super::shop::Shop;
+use super::{Mutation, Plan};
 use ed25519_dalek::{Signer, SigningKey};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use walkpay::barcode::Meaning;
 use walkpay::basket::Quantity;
 use walkpay::protocol::crypto::{Algorithm, PublicKey};
-use walkpay::protocol::document::{ExitPass, Verdict};
+use walkpay::protocol::document::{ExitPass, PaymentMethod, Verdict};
 use walkpay::protocol::jws::peek;
 use walkpay::session::*;
 use walkpay::{Money, Timestamp, TripId, WalkpayError};
@@ -40,11 +40,13 @@ pub struct Terminal {
     request: SigningKey,
     consent: SigningKey,
     mutation: Option<Mutation>,
+    /// The one channel that its owner pays over, if it is not whichever.
+    pub over: Option<PaymentMethod>,
     born_ms: i64,
 }
 
 impl Terminal {
-    pub fn new(number: u8, mutation: Option<Mutation>, now_ms: i64) -> Self {
+    pub fn new(number: u8, plan: Plan, now_ms: i64) -> Self {
         Self {
             session: Session::default(),
             in_flight: BTreeSet::new(),
@@ -55,7 +57,8 @@ impl Terminal {
             unwritten: Vec::new(),
             request: SigningKey::from_bytes(&[number * 2 + 1; 32]),
             consent: SigningKey::from_bytes(&[number * 2 + 2; 32]),
-            mutation,
+            mutation: plan.mutation,
+            over: plan.over,
             born_ms: now_ms,
         }
     }

@@ -1,9 +1,10 @@
-//! Terminals, gates, service systems, merchant, bank and payment channel in one thread, with everything going wrong that can: the code that ships, decided by a seed.
+//! Terminals, gates, service systems, merchant, bank, payment channels and carriers of notices in one thread, with everything going wrong that can: the code that ships, decided by a seed.
 //!
 //! `WALKPAY_SIM_SEEDS=20000 cargo test --test simulation` runs more seeds, `WALKPAY_SIM_SEED=17 …` replays one;
 //! `WALKPAY_SIM_BUG=GateForgets …` looks for one planted bug.
 
 mod device;
+mod lines;
 mod payer;
 mod service;
 mod shop;
@@ -11,6 +12,7 @@ mod world;
 
 use mock_merchant::domain;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use walkpay::protocol::document::PaymentMethod;
 use world::{WANTED, World};
 
 /// A planted bug: the simulation must notice each.
@@ -36,10 +38,14 @@ pub enum Mutation {
     LateSlipSuccessIgnored,
     /// A merchant that believes a notification whatever amount it tells of.
     OtherAmountAccepted,
+    /// A merchant that sends again what a carrier has taken.
+    NoticeTwice,
+    /// A merchant that forgets what was on its way to a payer when it died.
+    NoticeLost,
 }
 
 impl Mutation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::RetryWithNewId,
         Self::EffectBeforeJournal,
         Self::DoubleRelease,
@@ -50,12 +56,32 @@ impl Mutation {
         Self::TwoChannelsPaid,
         Self::LateSlipSuccessIgnored,
         Self::OtherAmountAccepted,
+        Self::NoticeTwice,
+        Self::NoticeLost,
     ];
 
     /// Whether it can only strike where service orders are paid.
     pub fn is_about_orders(self) -> bool {
         use Mutation::*;
-        matches!(self, PaidAfterExpiryDropped | TwoChannelsPaid | LateSlipSuccessIgnored | OtherAmountAccepted)
+        matches!(
+            self,
+            PaidAfterExpiryDropped
+                | TwoChannelsPaid
+                | LateSlipSuccessIgnored
+                | OtherAmountAccepted
+                | NoticeTwice
+                | NoticeLost
+        )
+    }
+
+    /// The channels that it is planted in, one after the other; nothing: whichever payers take.
+    fn channels(self) -> &'static [Option<PaymentMethod>] {
+        match self {
+            Self::PaidAfterExpiryDropped | Self::TwoChannelsPaid | Self::OtherAmountAccepted => {
+                &[Some(PaymentMethod::Test), Some(PaymentMethod::Alipay), Some(PaymentMethod::Tenpay)]
+            }
+            _ => &[None],
+        }
     }
 
     /// The defect in the merchant's rules that it is.
@@ -64,9 +90,19 @@ impl Mutation {
             Self::PaidAfterExpiryDropped => Some(domain::Mutation::DroppedPaidAfterExpiry),
             Self::TwoChannelsPaid => Some(domain::Mutation::TwoChannelsPaid),
             Self::OtherAmountAccepted => Some(domain::Mutation::OtherAmountAccepted),
+            Self::NoticeTwice => Some(domain::Mutation::NoticeTwice),
+            Self::NoticeLost => Some(domain::Mutation::NoticeLost),
             _ => None,
         }
     }
+}
+
+/// What is particular about a run of worlds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    mutation: Option<Mutation>,
+    /// The one channel that payers use, if it is not whichever.
+    over: Option<PaymentMethod>,
 }
 
 const STEPS: usize = 285;
@@ -80,9 +116,13 @@ const ORDERS_EVERY: u64 = 6;
 /// How often each of [`WANTED`] came about, over all worlds: as long as things went wrong, and altogether.
 type Reached = [(AtomicI64, AtomicI64); WANTED.len()];
 
-fn run(seed: u64, mutation: Option<Mutation>, reached: &Reached) -> Result<(), String> {
-    let orders = mutation.map_or(seed.is_multiple_of(ORDERS_EVERY), Mutation::is_about_orders);
-    let mut world = World::new(seed, mutation, orders)?;
+fn nothing() -> Reached {
+    std::array::from_fn(|_| Default::default())
+}
+
+fn run(seed: u64, plan: Plan, reached: &Reached) -> Result<(), String> {
+    let orders = plan.mutation.map_or(seed.is_multiple_of(ORDERS_EVERY), Mutation::is_about_orders);
+    let mut world = World::new(seed, plan, orders)?;
     for _ in 0..if orders { STEPS_WITH_ORDERS } else { STEPS } {
         world.step()?;
     }
@@ -103,7 +143,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all processors until one fails; the lowest failing one.
-fn first_failure(seeds: std::ops::Range<u64>, mutation: Option<Mutation>, reached: &Reached) -> Option<(u64, String)> {
+fn first_failure(seeds: std::ops::Range<u64>, plan: Plan, reached: &Reached) -> Option<(u64, String)> {
     let next = AtomicU64::new(seeds.start);
     let failed = std::sync::Mutex::new(None::<(u64, String)>);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -115,7 +155,7 @@ fn first_failure(seeds: std::ops::Range<u64>, mutation: Option<Mutation>, reache
                     if seed >= seeds.end || failed.lock().expect("no panic").is_some() {
                         return;
                     }
-                    if let Err(what) = run(seed, mutation, reached) {
+                    if let Err(what) = run(seed, plan, reached) {
                         let mut failed = failed.lock().expect("no panic");
                         if failed.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
                             *failed = Some((seed, what));
@@ -134,8 +174,8 @@ fn nothing_is_lost_doubled_or_forged_whatever_goes_wrong() {
         Some(seed) => seed..seed + 1,
         None => 0..number("WALKPAY_SIM_SEEDS").unwrap_or(2_000),
     };
-    let (enough, reached) = (seeds.end - seeds.start >= ENOUGH, Reached::default());
-    if let Some((seed, what)) = first_failure(seeds, None, &reached) {
+    let (enough, reached) = (seeds.end - seeds.start >= ENOUGH, nothing());
+    if let Some((seed, what)) = first_failure(seeds, Plan::default(), &reached) {
         panic!("{what}\nreplay: WALKPAY_SIM_SEED={seed} cargo test --test simulation nothing_is_lost");
     }
     for ((what, _), (amid, end)) in WANTED.iter().zip(reached) {
@@ -149,9 +189,12 @@ fn nothing_is_lost_doubled_or_forged_whatever_goes_wrong() {
 fn every_planted_bug_is_caught() {
     let only = std::env::var("WALKPAY_SIM_BUG").ok();
     for mutation in Mutation::ALL.into_iter().filter(|m| only.as_ref().is_none_or(|name| *name == format!("{m:?}"))) {
-        match first_failure(0..400, Some(mutation), &Reached::default()) {
-            Some((seed, what)) => println!("{mutation:?}: noticed with seed {seed}: {what}"),
-            None => panic!("{mutation:?} was not noticed in 400 seeds"),
+        for over in mutation.channels() {
+            let plan = Plan { mutation: Some(mutation), over: *over };
+            match first_failure(0..400, plan, &nothing()) {
+                Some((seed, what)) => println!("{plan:?}: noticed with seed {seed}: {what}"),
+                None => panic!("{plan:?} was not noticed in 400 seeds"),
+            }
         }
     }
 }

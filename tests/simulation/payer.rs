@@ -9,6 +9,9 @@ use walkpay::protocol::order::{SlipRequest, SlipStatus};
 use walkpay::protocol::question::OrderFilter;
 use walkpay::session::*;
 
+/// The payment channels, the quickest to simulate more often.
+const CHANNELS: [PaymentMethod; 4] =
+    [PaymentMethod::Test, PaymentMethod::Test, PaymentMethod::Alipay, PaymentMethod::Tenpay];
 /// How many slips a payer is busy with at most.
 const BUSY: usize = 3;
 
@@ -61,7 +64,7 @@ impl Terminal {
         let method = match rng.random_range(0..8) {
             0 => PaymentMethod::StoredValue,
             1..4 => PaymentMethod::Bank,
-            _ => PaymentMethod::Test,
+            channel => self.over.unwrap_or(CHANNELS[channel % CHANNELS.len()]),
         };
         let part = amount.currency.minor(rng.random_range(0..amount.minor.min(400)));
         let split = method != PaymentMethod::StoredValue && rng.random_range(0..4) == 0;

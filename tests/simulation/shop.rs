@@ -48,8 +48,9 @@ impl Shop {
     }
 }
 
+/// Yuan: what Alipay and WeChat Pay take.
 pub fn currency() -> Currency {
-    Currency::parse("EUR").expect("a currency")
+    Currency::parse("CNY").expect("a currency")
 }
 
 pub fn store_id() -> StoreId {

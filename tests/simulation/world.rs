@@ -3,31 +3,36 @@
 mod accounts;
 mod adversary;
 mod bank;
+mod carriers;
 mod channel;
 mod check;
 mod gates;
 mod merchant;
 mod network;
 mod orders;
+mod providers;
 mod services;
 
 pub use accounts::WANTED;
 
-use super::Mutation;
 use super::device::Terminal;
 use super::service::Service;
 use super::shop::{self, Shop};
+use super::{Mutation, Plan};
 use channel::Cashier;
 use gates::Gates;
 use mock_merchant::bank::port::Subject;
 use mock_merchant::bank::{Bank, NewAccount, NewKey};
+use mock_merchant::domain::notices::Witness;
 use mock_merchant::domain::{AdminCommand, Answer, BankAccount, Core, Ctx, NewUser};
 use mock_merchant::keys::{Keyring, Signing};
 use mock_merchant::store::{Identity, open_in_memory};
 use network::Message;
+use providers::Providers;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
+use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::request::TerminalRequest;
 use walkpay::session::*;
 use walkpay::{MerchantId, Money, Timestamp, TripId, UserName};
@@ -71,13 +76,20 @@ pub struct World {
     orders: bool,
     services: Vec<Service>,
     cashier: Cashier,
+    /// Where orders are paid: Alipay and WeChat Pay.
+    providers: Option<Providers>,
+    /// The one channel that payers use, if it is not whichever.
+    over: Option<PaymentMethod>,
+    /// What happened to each message to a payer.
+    told: BTreeMap<String, Witness>,
     /// With [`Mutation::NewBankReference`]: how often each reference was called.
     tries: BTreeMap<String, u32>,
     steps: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Option<Mutation>, orders: bool) -> Result<Self, String> {
+    pub fn new(seed: u64, plan: Plan, orders: bool) -> Result<Self, String> {
+        let Plan { mutation, over } = plan;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let merchant_id = MerchantId::parse("sim").map_err(text)?;
         let identity = Identity { merchant_id: merchant_id.clone(), name: "Simulated merchant".into(), sim: true };
@@ -92,7 +104,7 @@ impl World {
         let keyring = Keyring::create(merchant_id.clone(), &root, start, seeds).map_err(text)?;
         let core = Core::new(merchant::config(mutation), keyring.clone());
         let bank = Bank::in_memory().map_err(text)?;
-        let terminals = (0..OWNERS.len()).map(|n| Terminal::new(n as u8, mutation, START_MS)).collect();
+        let terminals = (0..OWNERS.len()).map(|n| Terminal::new(n as u8, plan, START_MS)).collect();
         let shops = [1, 2].map(|revision| (revision, Shop::new(revision))).into();
         let gates = Gates::new(&merchant_id, &keyring, &mut rng)?;
         let mut world = Self {
@@ -119,6 +131,9 @@ impl World {
             orders,
             services: Vec::new(),
             cashier: Cashier::new(seed.is_multiple_of(4)),
+            providers: if orders { Some(Providers::new(seed.is_multiple_of(4))?) } else { None },
+            over,
+            told: BTreeMap::new(),
             tries: BTreeMap::new(),
             steps: 0,
         };
@@ -142,7 +157,7 @@ impl World {
             self.admin(AdminCommand::AddUser(NewUser {
                 user_name: user_name.clone(),
                 display_name: name.to_string(),
-                addresses: Vec::new(),
+                addresses: if self.orders { carriers::addresses(name) } else { Vec::new() },
                 stored_value,
                 bank: Some(BankAccount { token, label, confirm_url: "https://bank.example/confirm".into() }),
             }))?;
@@ -242,6 +257,7 @@ impl World {
                 self.terminals[n].restart()?;
             }
             90 => self.restart_merchant()?,
+            91 if self.orders && self.rng.random_range(0..2) == 0 => self.restart_a_provider()?,
             91 => self.restart_bank()?,
             92 => {
                 // A terminal whose clock was moved back by an hour may do nothing for an hour.
@@ -280,6 +296,7 @@ impl World {
         }
         if self.orders {
             self.notify();
+            self.providers_notify()?;
         }
         for terminal in &mut self.terminals {
             // The late writer gets to it now and then.

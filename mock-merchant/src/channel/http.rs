@@ -4,8 +4,11 @@
 use super::port::NoAnswer;
 use crate::http_client;
 use reqwest::header::HeaderMap;
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{Request, RequestBuilder, StatusCode};
 use rustls::pki_types::CertificateDer;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use url::{Host, Url};
 use walkpay::WalkpayError;
@@ -15,7 +18,19 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 /// A client; cheap to clone.
 #[derive(Clone)]
-pub struct Http(reqwest::Client);
+pub struct Http {
+    client: reqwest::Client,
+    carrier: Option<Arc<dyn Carrier>>,
+}
+
+/// An answer that is still to come.
+pub type Awaited = Pin<Box<dyn Future<Output = Result<Received, NoAnswer>> + Send>>;
+
+/// What carries requests in the place of sockets: the network of a simulation.
+pub trait Carrier: Send + Sync {
+    /// Carries a request to where it goes, and its answer back.
+    fn carry(&self, request: Request) -> Awaited;
+}
 
 /// An answer as it was sent.
 #[derive(Clone, Debug)]
@@ -35,12 +50,17 @@ impl Http {
     /// [`WalkpayError::Internal`] if TLS cannot be set up.
     pub fn new(timeout: Duration, extra_roots: &[CertificateDer<'static>]) -> Result<Self, WalkpayError> {
         let http = http_client::builder(extra_roots, timeout)?.build();
-        Ok(Self(http.map_err(|e| http_client::unusable(&e))?))
+        Ok(Self { client: http.map_err(|e| http_client::unusable(&e))?, carrier: None })
+    }
+
+    /// The same client, whose requests a simulation carries.
+    pub fn carried_by(&self, carrier: Arc<dyn Carrier>) -> Self {
+        Self { client: self.client.clone(), carrier: Some(carrier) }
     }
 
     /// The client that requests are made with.
     pub fn client(&self) -> &reqwest::Client {
-        &self.0
+        &self.client
     }
 
     /// Sends a request and reads all of its answer, whatever its status.
@@ -49,6 +69,9 @@ impl Http {
     /// [`NoAnswer`]: the other side may have done it or not.
     pub async fn send(&self, request: RequestBuilder) -> Result<Received, NoAnswer> {
         let lost = |e: reqwest::Error| NoAnswer(e.without_url().to_string());
+        if let Some(carrier) = &self.carrier {
+            return carrier.carry(request.build().map_err(lost)?).await;
+        }
         let mut response = request.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();

@@ -60,6 +60,13 @@ impl<T: Clone> Outgoing<T> {
         }
     }
 
+    /// As it is found after a crash: what was on its way is sent again.
+    pub fn reopened(&self) -> Self {
+        let mut reopened = self.clone();
+        reopened.waiting.values_mut().for_each(|item| item.leaving = false);
+        reopened
+    }
+
     /// When the next one is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.waiting.values().filter(|item| !item.leaving).map(|item| item.due).min()

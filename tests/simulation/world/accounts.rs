@@ -1,8 +1,9 @@
 //! Whether all books tell the same: the merchant's ledger, its totals, the bank's statement, the channel's book, and what service
 //! systems were told.
 
+use super::providers::{Collected, PROVIDERS, word};
 use super::{World, text};
-use mock_merchant::channel::test::{Trade, TradeState};
+use mock_merchant::channel::test::TradeState;
 use mock_merchant::domain::{Caller, Filters, Question};
 use mock_merchant::store::query::Group;
 use mock_merchant::store::{Tx, invariants};
@@ -11,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::query::TotalsGroup;
 
-/// What must have come about in some world, or the rest proves little: a name, and a query that counts it.
+/// What must have come about in some world, or the rest proves little: a name, and a query that counts it; `{late}` stands for the
+/// numbers of what was paid at a channel after it had ended there.
 pub const WANTED: &[(&str, &str)] = &[
     (
         "slips paid by stored value",
@@ -19,8 +21,13 @@ pub const WANTED: &[(&str, &str)] = &[
     ),
     ("slips paid by the bank", "SELECT count(*) FROM payment_attempts WHERE state = 'succeeded' AND method = 'bank'"),
     (
-        "slips paid over the channel",
+        "slips paid over the simulated channel",
         "SELECT count(*) FROM payment_attempts WHERE state = 'succeeded' AND method = 'test'",
+    ),
+    ("slips paid over Alipay", "SELECT count(*) FROM payment_attempts WHERE state = 'succeeded' AND method = 'alipay'"),
+    (
+        "slips paid over WeChat Pay",
+        "SELECT count(*) FROM payment_attempts WHERE state = 'succeeded' AND method = 'tenpay'",
     ),
     (
         "slips paid by two methods",
@@ -39,6 +46,63 @@ pub const WANTED: &[(&str, &str)] = &[
         "SELECT count(DISTINCT number) FROM legs JOIN orders USING (number)
         WHERE store IS NOT NULL AND pay IS NOT NULL AND legs.state = 'succeeded'",
     ),
+    (
+        "second payments of a slip given back over the simulated channel",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'test' AND r.state = 'refunded'
+         AND EXISTS (SELECT 1 FROM payment_attempts o WHERE o.slip = p.slip AND o.state = 'succeeded')",
+    ),
+    (
+        "payments after the end applied over the simulated channel",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'test' AND r.state = 'applied'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "payments after the end given back over the simulated channel",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'test' AND r.state = 'refunded'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "refunds over the simulated channel",
+        "SELECT count(*) FROM legs WHERE refund IS NOT NULL AND method = 'test' AND state = 'succeeded'",
+    ),
+    (
+        "second payments of a slip given back over Alipay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'alipay' AND r.state = 'refunded'
+         AND EXISTS (SELECT 1 FROM payment_attempts o WHERE o.slip = p.slip AND o.state = 'succeeded')",
+    ),
+    (
+        "payments after the end applied over Alipay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'alipay' AND r.state = 'applied'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "payments after the end given back over Alipay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'alipay' AND r.state = 'refunded'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "refunds over Alipay",
+        "SELECT count(*) FROM legs WHERE refund IS NOT NULL AND method = 'alipay' AND state = 'succeeded'",
+    ),
+    (
+        "second payments of a slip given back over WeChat Pay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'tenpay' AND r.state = 'refunded'
+         AND EXISTS (SELECT 1 FROM payment_attempts o WHERE o.slip = p.slip AND o.state = 'succeeded')",
+    ),
+    (
+        "payments after the end applied over WeChat Pay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'tenpay' AND r.state = 'applied'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "payments after the end given back over WeChat Pay",
+        "SELECT count(*) FROM channel_receipts r JOIN payment_attempts p USING (pay) WHERE r.method = 'tenpay' AND r.state = 'refunded'
+         AND p.channel_number IN ({late})",
+    ),
+    (
+        "refunds over WeChat Pay",
+        "SELECT count(*) FROM legs WHERE refund IS NOT NULL AND method = 'tenpay' AND state = 'succeeded'",
+    ),
     ("receipts applied", "SELECT count(*) FROM channel_receipts WHERE state = 'applied'"),
     ("late successes of the bank applied", "SELECT count(*) FROM suspense WHERE state = 'applied'"),
     ("late successes of the bank given back", "SELECT count(*) FROM suspense WHERE state = 'refunded'"),
@@ -49,13 +113,20 @@ pub const WANTED: &[(&str, &str)] = &[
     ("orders that were changed", "SELECT count(*) FROM order_versions WHERE action = 'modified'"),
     ("notifications of something else", "SELECT count(*) FROM audit WHERE action = 'notification_mismatch'"),
     ("messages that took several tries", "SELECT count(*) FROM deliveries WHERE tries > 1"),
+    ("notices that arrived by report", "SELECT count(*) FROM notice_deliveries WHERE state = 'delivered' AND medium = 'sms'"),
+    ("notices that took several tries", "SELECT count(*) FROM notice_deliveries WHERE tries > 1"),
+    ("notices sent again since an outcome is unknown", "SELECT count(*) FROM notice_deliveries WHERE repeats > 0"),
+    ("notices of which it stays unknown", "SELECT count(*) FROM notice_deliveries WHERE state = 'unknown' AND due IS NULL"),
+    ("notices refused for good", "SELECT count(*) FROM notice_deliveries WHERE state = 'failed'"),
+    ("notices overtaken", "SELECT count(*) FROM notice_deliveries WHERE state = 'given_up' AND last_word = 'overtaken'"),
     ("reminders", "SELECT count(*) FROM deliveries WHERE kind = 'order.overdue'"),
 ];
 
 impl World {
     /// How often each of [`WANTED`] came about here.
     pub fn reached(&self) -> Result<Vec<i64>, String> {
-        WANTED.iter().map(|(_, sql)| self.sum(sql)).collect()
+        let late = self.late().into_iter().map(|number| format!("'{number}'")).collect::<Vec<_>>().join(", ");
+        WANTED.iter().map(|(_, sql)| self.sum(&sql.replace("{late}", &late))).collect()
     }
 
     /// The first column of what a query finds in the merchant's database.
@@ -85,26 +156,39 @@ impl World {
         }
     }
 
-    /// What the channel has collected is what was applied, what went back, and what is in suspense.
-    pub(super) fn channel_agrees(&self) -> Result<(), String> {
-        let paid: Vec<Trade> = self.trades().into_iter().filter(|t| t.state == TradeState::Paid).collect();
-        let collected: BTreeSet<(String, i64)> = paid.iter().map(|t| (t.trade.clone(), t.amount.minor)).collect();
-        let sql =
-            "SELECT trade || ' ' || minor FROM channel_receipts WHERE state IN ('applied', 'refunded', 'suspense')";
-        let receipts: BTreeSet<String> = self.column(sql)?.into_iter().collect();
-        let theirs: BTreeSet<String> = collected.iter().map(|(trade, minor)| format!("{trade} {minor}")).collect();
+    /// What each channel has collected is what was applied, what went back, and what is in suspense.
+    pub(super) fn channels_agree(&self) -> Result<(), String> {
+        let of_test = self.trades().into_iter().filter(|t| t.state == TradeState::Paid);
+        let of_test = of_test.map(|t| Collected { trade: t.trade, minor: t.amount.minor, refunded: t.refunded });
+        self.channel_agrees(PaymentMethod::Test, of_test.collect())?;
+        let providers = self.providers.as_ref().ok_or("a world without payment providers")?;
+        PROVIDERS.into_iter().try_for_each(|method| self.channel_agrees(method, providers.collected(method)))
+    }
+
+    fn channel_agrees(&self, method: PaymentMethod, paid: Vec<Collected>) -> Result<(), String> {
+        let word = word(method);
+        let receipts: BTreeSet<String> = self
+            .column(&format!(
+                "SELECT trade || ' ' || minor FROM channel_receipts WHERE method = '{word}'
+                 AND state IN ('applied', 'refunded', 'suspense')"
+            ))?
+            .into_iter()
+            .collect();
+        let theirs: BTreeSet<String> = paid.iter().map(|c| format!("{} {}", c.trade, c.minor)).collect();
         if receipts != theirs {
-            return Err(format!("the channel has collected {theirs:?}, the merchant has on record {receipts:?}"));
+            return Err(format!("{word} has collected {theirs:?}, the merchant has on record {receipts:?}"));
         }
-        let kept: i64 = paid.iter().map(|t| t.amount.minor - t.refunded).sum();
-        let ledger = self.sum("SELECT sum(balance) FROM accounts WHERE name = 'channel:test'")?;
+        let kept: i64 = paid.iter().map(|c| c.minor - c.refunded).sum();
+        let ledger = self.sum(&format!("SELECT sum(balance) FROM accounts WHERE name = 'channel:{word}'"))?;
         if kept != -ledger {
-            return Err(format!("the channel keeps {kept}, by the ledger {}", -ledger));
+            return Err(format!("{word} keeps {kept}, by the ledger {}", -ledger));
         }
-        let suspense = self.sum("SELECT sum(minor) FROM channel_receipts WHERE state = 'suspense'")?;
-        let net = self.net(Group::Method, |g| g.method == Some(PaymentMethod::Test))?;
+        let in_suspense =
+            format!("SELECT sum(minor) FROM channel_receipts WHERE state = 'suspense' AND method = '{word}'");
+        let suspense = self.sum(&in_suspense)?;
+        let net = self.net(Group::Method, |g| g.method == Some(method))?;
         if kept != net + suspense {
-            return Err(format!("the channel keeps {kept}: {net} by the totals and {suspense} in suspense"));
+            return Err(format!("{word} keeps {kept}: {net} by the totals and {suspense} in suspense"));
         }
         Ok(())
     }

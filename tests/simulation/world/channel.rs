@@ -179,6 +179,12 @@ impl World {
         Ok(())
     }
 
+    /// The numbers of what was paid at a channel although it had ended there.
+    pub(super) fn late(&self) -> Vec<String> {
+        let of_providers = self.providers.iter().flat_map(|p| p.late());
+        self.cashier.late.iter().cloned().chain(of_providers).collect()
+    }
+
     pub(super) fn trades(&self) -> Vec<Trade> {
         self.cashier.book.trades()
     }

@@ -87,10 +87,12 @@ impl World {
         self.books_agree()?;
         self.bank_agrees()?;
         if self.orders {
-            self.channel_agrees()?;
+            self.channels_agree()?;
             self.totals_agree()?;
             self.services_are_told()?;
             self.no_slip_is_stuck()?;
+            self.payers_are_told()?;
+            self.no_provider_waits()?;
         }
         Ok(())
     }

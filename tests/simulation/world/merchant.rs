@@ -3,6 +3,7 @@
 use super::network::Message;
 use super::{Mutation, World, json, shop, text};
 use mock_merchant::channel::test::TestChannel;
+use mock_merchant::channel::{alipay, wechat};
 use mock_merchant::domain::once::IdempotencyKey;
 use mock_merchant::domain::{self, AdminCommand, Answer, Caller, Config, Core, Ctx, PayerAnswer, PayerCommand, Query};
 use mock_merchant::failure::Failure;
@@ -21,11 +22,17 @@ pub(super) fn config(mutation: Option<Mutation>) -> Config {
     let minutes = |n: u64| Duration::from_secs(60 * n);
     Config {
         spot_check_per_mille: 100,
-        channels: vec![TestChannel::identity()],
+        channels: vec![
+            TestChannel::identity(),
+            alipay::Settings::default().identity(),
+            wechat::Settings::default().identity(),
+        ],
         remind_before: vec![minutes(120), minutes(10)],
         remind_after: vec![minutes(30)],
         expire_after: minutes(180),
         webhook_retries: vec![Duration::from_secs(5), minutes(1), minutes(5)],
+        notice_retries: vec![Duration::from_secs(20), minutes(2), minutes(10), minutes(30), minutes(60)],
+        quiet_hours: Some((22 * 60, 60)),
         mutation: mutation.and_then(Mutation::in_the_rules),
         ..Config::default()
     }
@@ -156,6 +163,7 @@ impl World {
     pub(super) fn restart_merchant(&mut self) -> Result<(), String> {
         // What is in memory goes; what was under way to it and from it breaks off.
         self.core = Core::new(config(self.mutation), self.keyring.clone());
+        self.providers_lose_merchant()?;
         let broken: Vec<Message> = std::mem::take(&mut self.wire).into_iter().map(|(_, m)| m).collect();
         for message in broken {
             match message {
@@ -167,6 +175,16 @@ impl World {
                 Message::ToService { message, forged } if self.rng.random_range(0..2) == 0 => {
                     self.webhook(&message, forged)?;
                 }
+                Message::ToCarrier { medium, notice, number } if self.rng.random_range(0..2) == 0 => {
+                    self.carry(medium, *notice, number)?;
+                }
+                Message::Request { call, parcel, forged } => {
+                    if parcel.url.path().starts_with("/channel/") {
+                        self.give_up_waiting(call);
+                    } else if self.rng.random_range(0..2) == 0 {
+                        self.requested(call, *parcel, forged)?;
+                    }
+                }
                 Message::ToBank { .. }
                 | Message::FromBank { .. }
                 | Message::ToChannel { .. }
@@ -174,12 +192,16 @@ impl World {
                 | Message::Notification { .. }
                 | Message::ToService { .. }
                 | Message::FromService { .. }
+                | Message::ToCarrier { .. }
+                | Message::FromCarrier(_)
                 | Message::ServiceToMerchant { .. } => {}
                 other => self.wire.push((self.now_ms, other)),
             }
         }
         // Whatever came from the bank as a consequence has nobody to go to.
-        self.wire.retain(|(_, m)| !matches!(m, Message::FromBank { .. } | Message::FromChannel { .. }));
+        self.wire.retain(|(_, m)| {
+            !matches!(m, Message::FromBank { .. } | Message::FromChannel { .. } | Message::FromCarrier(_))
+        });
         Ok(())
     }
 
@@ -225,6 +247,7 @@ impl World {
         }
         if self.orders {
             more |= self.work_for_orders(&ctx)?;
+            more |= self.work_for_notices()?;
         }
         self.touched |= more;
         Ok(more)
@@ -237,7 +260,10 @@ impl World {
         let (job, message) = taken.map_err(|e| format!("{e:?}"))?;
         let more = job.is_some() || message.is_some();
         if let Some(job) = job {
-            self.post(Message::ToChannel { job });
+            match job.method {
+                PaymentMethod::Test => self.post(Message::ToChannel { job }),
+                _ => self.ask_provider(job)?,
+            }
         }
         if let Some(message) = message {
             if self.faults && self.rng.random_range(0..20) == 0 {

@@ -1,13 +1,19 @@
 //! The network: messages come late, in any order, twice, or not at all.
 
+use super::carriers::Outcome;
 use super::services::Answered;
 use super::{ADVERSARY, Mutation, World, text};
+use crate::lines::Parcel;
 use crate::service::Wish;
 use mock_merchant::bank::port::NoAnswer;
+use mock_merchant::channel::http::Received;
 use mock_merchant::channel::port::{self as channel, ChannelAnswer};
+use mock_merchant::domain::notices::Report;
 use mock_merchant::store::Tx;
+use mock_merchant::store::contacts::Medium;
 use mock_merchant::worker::channels::ChannelJob;
 use mock_merchant::worker::deliveries::{MessageAnswer, MessageJob, OutsideMessage};
+use mock_merchant::worker::notices::OutsideNotice;
 use mock_merchant::worker::{self, BankAnswer, OutsideCall};
 use rand::RngExt;
 use walkpay::gate::GateRequest;
@@ -63,6 +69,17 @@ pub(super) enum Message {
         body: String,
         forged: bool,
     },
+    /// Between the merchant and a payment provider, either way: what was sent, or changed by somebody.
+    Request {
+        call: u64,
+        parcel: Box<Parcel>,
+        forged: bool,
+    },
+    /// `None`: the connection broke off.
+    Response {
+        call: u64,
+        answer: Option<Received>,
+    },
     /// A webhook, as it was sent or changed on its way.
     ToService {
         message: OutsideMessage,
@@ -82,6 +99,19 @@ pub(super) enum Message {
         wish: u64,
         answer: Answered,
     },
+    /// A notice, by whoever carries it to its payer.
+    ToCarrier {
+        medium: Medium,
+        notice: Box<OutsideNotice>,
+        number: u32,
+    },
+    FromCarrier(Outcome),
+    /// A text message centre tells what became of a message.
+    Report {
+        token: String,
+        message_id: String,
+        said: Report,
+    },
 }
 
 impl Message {
@@ -91,8 +121,10 @@ impl Message {
             Self::ToMerchant { .. }
                 | Self::GateToMerchant { .. }
                 | Self::Notification { .. }
+                | Self::Request { .. }
                 | Self::ToService { .. }
                 | Self::ServiceToMerchant { .. }
+                | Self::Report { .. }
         )
     }
 }
@@ -160,6 +192,8 @@ impl World {
                 message
             {
                 self.wire.push((self.now_ms + delay, Message::MerchantToGate { gate, number, answer: None }));
+            } else if let Message::Request { call, .. } | Message::Response { call, .. } = message {
+                self.give_up_waiting(call);
             }
             // A call to the bank, to the channel or to a service system that is lost is found again when its lease ends; a service
             // system asks again.
@@ -230,6 +264,8 @@ impl World {
             Message::ToChannel { job } => self.ask_channel(job),
             answer @ Message::FromChannel { .. } => self.channel_answered(answer)?,
             Message::Notification { body, forged } => self.notified(&body, forged)?,
+            Message::Request { call, parcel, forged } => self.requested(call, *parcel, forged)?,
+            Message::Response { call, answer } => self.responded(call, answer)?,
             Message::ToService { message, forged } => {
                 let answer = self.webhook(&message, forged)?;
                 if !forged {
@@ -243,6 +279,9 @@ impl World {
                 }
             }
             Message::MerchantToService { service, wish, answer } => self.service_answered(service, wish, answer)?,
+            Message::ToCarrier { medium, notice, number } => self.carry(medium, *notice, number)?,
+            Message::FromCarrier(outcome) => self.carried(&outcome)?,
+            Message::Report { token, message_id, said } => self.reported(&token, &message_id, said)?,
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::World;
 use mock_merchant::domain::{Answer, Caller, OrderFilter as Wanted, PayerAnswer, PayerQuery, Query};
 use mock_merchant::failure::Failure;
 use rand::RngExt;
+use walkpay::protocol::document::PaymentMethod;
 use walkpay::protocol::order::{OrderStatus, SlipStatus};
 use walkpay::protocol::question::OrderFilter;
 use walkpay::session::{Command, Input, Slip};
@@ -30,14 +31,13 @@ impl World {
                 }
                 Ok(())
             }
-            29..36 => {
-                self.pay_at_channel();
-                Ok(())
-            }
+            29..36 => self.pay_outside(),
+            36..38 if self.rng.random_range(0..2) == 0 => self.arm_a_provider(),
             36..38 => {
                 self.arm_channel();
                 Ok(())
             }
+            38 if self.rng.random_range(0..2) == 0 => self.attack_as_a_provider(),
             38 => self.attack_notifications(),
             39..42 => self.staff_refunds(),
             _ => {
@@ -47,6 +47,19 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Somebody pays at a channel what a terminal has shown a code of.
+    fn pay_outside(&mut self) -> Result<(), String> {
+        let at_provider = match self.over {
+            Some(method) => method != PaymentMethod::Test,
+            None => self.rng.random_range(0..2) == 0,
+        };
+        if at_provider {
+            return self.pay_at_a_provider();
+        }
+        self.pay_at_channel();
+        Ok(())
     }
 
     fn payer(&self, n: usize) -> Option<Caller> {
@@ -100,8 +113,10 @@ impl World {
         }
         if round == 0 || round == 25 {
             self.channel_settles()?;
+            self.providers_settle()?;
         }
         self.notify();
+        self.providers_notify()?;
         for n in 0..self.terminals.len() {
             if round < 24 {
                 self.list(n)?;
@@ -115,7 +130,7 @@ impl World {
             }
         }
         if round < 24 {
-            self.pay_at_channel();
+            self.pay_outside()?;
         }
         if round < 24 && round % 4 == 3 {
             self.staff_refunds()?;

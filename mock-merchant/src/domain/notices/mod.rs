@@ -8,16 +8,18 @@ mod messages;
 mod outcome;
 mod page;
 mod quiet;
+mod witness;
 
 pub use address::parse_address;
 pub use contact::{ContactChange, PageLink};
 pub(super) use contact::{add_addresses, carry_out};
 pub use facts::{Site, facts_of, sample};
 pub use messages::{MAX_PAGE, MessagePage, MessageView, messages};
-pub use outcome::{Report, Sent, SentAs};
-pub(crate) use outcome::{may_repeat, report, settle, unsubscribe};
+pub use outcome::{Report, Sent, SentAs, report};
+pub(crate) use outcome::{may_repeat, settle, unsubscribe};
 pub(crate) use page::{news, page, page_of};
 pub(crate) use quiet::{quiet_until, zone_of};
+pub use witness::Witness;
 
 use crate::domain::Ctx;
 use crate::failure::Failure;

@@ -122,7 +122,10 @@ pub enum Report {
 }
 
 /// Takes a carrier's report in; whether its token names a message.
-pub(crate) fn report(tx: &Tx<'_>, ctx: &Ctx, token: &str, report: Report, code: u16) -> Result<bool, Failure> {
+///
+/// # Errors
+/// [`Failure::Fault`].
+pub fn report(tx: &Tx<'_>, ctx: &Ctx, token: &str, report: Report, code: u16) -> Result<bool, Failure> {
     let Some(delivery) = notices::reported(tx, token)? else { return Ok(false) };
     let put = |state, word| notices::set_state(tx, delivery.delivery, state, None, ctx.now, (Some(code), word));
     match (report, delivery.state) {

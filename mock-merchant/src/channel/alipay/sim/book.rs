@@ -111,6 +111,16 @@ impl Book {
         self.trades.get(out_trade_no)
     }
 
+    /// As it is found after a crash.
+    pub(super) fn reopened(&self) -> Self {
+        Self { outgoing: self.outgoing.reopened(), ..self.clone() }
+    }
+
+    /// All trades, by the merchant's numbers.
+    pub fn trades(&self) -> impl Iterator<Item = &Trade> {
+        self.trades.values()
+    }
+
     /// A trade by what stands in its code.
     pub fn of_token(&self, token: &str) -> Option<&Trade> {
         self.trades.values().find(|t| t.token == token)
@@ -255,6 +265,12 @@ impl Book {
             self.notify(now, message, fault());
         }
         Ok(trade)
+    }
+
+    /// Notifies of a trade as it stands.
+    pub(super) fn notify_again(&mut self, now: Timestamp, about: &Settings, number: &str) {
+        let message = self.trades.get(number).and_then(|trade| self.message(now, about, trade));
+        message.into_iter().for_each(|message| self.outgoing.push(now, message));
     }
 
     fn notify(&mut self, now: Timestamp, mut message: Message, fault: Option<Fault>) {

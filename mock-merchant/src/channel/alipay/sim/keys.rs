@@ -8,6 +8,7 @@ use walkpay::WalkpayError;
 use zeroize::Zeroizing;
 
 /// Both sides' keys.
+#[derive(Clone)]
 pub(super) struct SimulatedKeys {
     /// The application's.
     pub app: RsaKey,
@@ -18,6 +19,15 @@ pub(super) struct SimulatedKeys {
 }
 
 impl SimulatedKeys {
+    /// These keys, PEM.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Key`].
+    pub fn parse(app_pem: &str, alipay_pem: &str) -> Result<Self, WalkpayError> {
+        let app_text = Zeroizing::new(app_pem.to_owned());
+        Ok(Self { app: RsaKey::parse(app_pem)?, app_pem: app_text, alipay: RsaKey::parse(alipay_pem)? })
+    }
+
     /// Reads `app.key.pem` and `alipay.key.pem` in `folder`, and makes what is not there, with `alipay.pub.pem` beside it; the
     /// application's key can be another file.
     ///

@@ -55,7 +55,8 @@ struct Inner {
     settings: Settings,
     /// Scheme, host and port that the pages are reached at.
     base: String,
-    folder: PathBuf,
+    /// Where book and keys are kept, if they are.
+    folder: Option<PathBuf>,
     keys: OnceCell<SimulatedKeys>,
     book: Mutex<Book>,
     clock: Clock,
@@ -86,7 +87,7 @@ impl Simulator {
         let inner = Inner {
             settings,
             base: base.to_owned(),
-            folder: folder.to_owned(),
+            folder: Some(folder.to_owned()),
             keys: OnceCell::new(),
             book: Mutex::new(book),
             clock,
@@ -96,9 +97,60 @@ impl Simulator {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// One that keeps nothing, with the keys of the application and of Alipay (PEM).
+    ///
+    /// # Errors
+    /// [`WalkpayError::Key`].
+    pub fn in_memory(
+        settings: Settings,
+        base: &str,
+        (app, alipay): (&str, &str),
+        clock: Clock,
+        http: Http,
+    ) -> Result<Self, WalkpayError> {
+        let keys = OnceCell::new_with(Some(SimulatedKeys::parse(app, alipay)?));
+        let (book, faults) = (Mutex::default(), Faults::default());
+        let base = base.to_owned();
+        Ok(Self { inner: Arc::new(Inner { settings, base, folder: None, keys, book, clock, faults, http }) })
+    }
+
+    /// Another one in memory with the same keys and a book like this one's: for another world, or after a crash in this one.
+    pub fn another(&self, clock: Clock, http: Http) -> Self {
+        let inner = Inner {
+            settings: self.inner.settings.clone(),
+            base: self.inner.base.clone(),
+            folder: None,
+            keys: OnceCell::new_with(self.inner.keys.get().cloned()),
+            book: Mutex::new(self.lock().reopened()),
+            clock,
+            faults: Faults::default(),
+            http,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The armed faults.
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
     /// A trade as Alipay has it.
     pub fn trade(&self, out_trade_no: &str) -> Option<Trade> {
         self.lock().trade(out_trade_no).cloned()
+    }
+
+    /// All trades, by the merchant's numbers.
+    pub fn trades(&self) -> Vec<Trade> {
+        self.lock().trades().cloned().collect()
+    }
+
+    /// Notifies once more of a trade as it stands, as the console can.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Internal`] when the book cannot be kept.
+    pub fn notify_again(&self, out_trade_no: &str) -> Result<(), WalkpayError> {
+        let now = self.inner.clock.now();
+        self.change(|book| book.notify_again(now, &self.inner.settings, out_trade_no))
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -109,16 +161,21 @@ impl Simulator {
     fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> Result<T, WalkpayError> {
         let mut book = self.lock();
         let result = change(&mut book);
+        let Some(folder) = &self.inner.folder else { return Ok(result) };
         let failed = |e: String| WalkpayError::Internal { detail: format!("the simulated Alipay's book: {e}") };
         let bytes = serde_json::to_vec(&*book).map_err(|e| failed(e.to_string()))?;
-        let (file, beside) = (self.inner.folder.join("book.json"), self.inner.folder.join("book.new"));
+        let (file, beside) = (folder.join("book.json"), folder.join("book.new"));
         fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, file)).map_err(|e| failed(e.to_string()))?;
         Ok(result)
     }
 
     async fn own_keys(&self) -> Result<&SimulatedKeys, WalkpayError> {
         let inner = &self.inner;
-        let made = || SimulatedKeys::open(inner.folder.clone(), inner.settings.app_key_file.clone());
+        let made = async || {
+            let nowhere = || WalkpayError::Key { detail: "a simulation in memory without keys".to_owned() };
+            let folder = inner.folder.clone().ok_or_else(nowhere)?;
+            SimulatedKeys::open(folder, inner.settings.app_key_file.clone()).await
+        };
         inner.keys.get_or_try_init(made).await
     }
 

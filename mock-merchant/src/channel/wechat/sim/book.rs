@@ -193,6 +193,11 @@ impl Book {
         })
     }
 
+    /// As it is found after a crash.
+    pub fn reopened(&self) -> Self {
+        Self { outgoing: self.outgoing.reopened(), ..self.clone() }
+    }
+
     /// The certificate that signs at `now`: the newest one. One is issued where none is valid any more.
     ///
     /// # Errors
@@ -443,6 +448,14 @@ impl Book {
         let (url, said) = (order.order.notify_url.clone(), order.transaction());
         self.tell(now, url, said, fault());
         Ok(())
+    }
+
+    /// Notifies of an order as it stands, if it is paid.
+    pub fn notify_again(&mut self, now: Timestamp, number: &str) {
+        if let Some(order) = self.orders.get(number).filter(|o| o.paid_at.is_some()) {
+            let (url, said) = (order.order.notify_url.clone(), order.transaction());
+            self.tell(now, url, said, None);
+        }
     }
 
     fn tell(&mut self, now: Timestamp, url: String, mut said: Transaction, fault: Option<Fault>) {

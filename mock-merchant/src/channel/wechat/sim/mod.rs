@@ -73,6 +73,33 @@ impl TenpayGateway {
         Ok(gateway)
     }
 
+    /// One that keeps nothing.
+    ///
+    /// # Errors
+    /// [`WalkpayError`] when the published keys cannot be used.
+    pub fn in_memory(settings: &Settings, api_key: &str, clock: Clock, http: Http) -> Result<Self, WalkpayError> {
+        let book = Book::new(clock.now(), api_key.to_owned())?;
+        Self::with(book, None, settings, clock, Faults::default(), http)
+    }
+
+    /// Another one in memory with the same keys and a book like this one's: for another world, or after a crash in this one.
+    pub fn another(&self, clock: Clock, http: Http) -> Self {
+        let inner = &self.0;
+        Self(Arc::new(Inner {
+            book: Mutex::new(self.lock().reopened()),
+            file: None,
+            faults: Faults::default(),
+            clock,
+            http,
+            appid: inner.appid.clone(),
+            mchid: inner.mchid.clone(),
+            api_key: inner.api_key.clone(),
+            merchant: inner.merchant.clone(),
+            platform: inner.platform.clone(),
+            stranger: inner.stranger.clone(),
+        }))
+    }
+
     fn with(
         book: Book,
         file: Option<PathBuf>,
@@ -145,6 +172,16 @@ impl TenpayGateway {
         let paid = book.pay(now, code, cashier::OPENID, fails, || self.0.faults.strike("notify", faults::NOTIFY));
         self.keep(&book).map_err(|_| "unavailable")?;
         paid
+    }
+
+    /// Notifies once more of an order as it stands, as the console can.
+    ///
+    /// # Errors
+    /// [`WalkpayError::Internal`] when the book cannot be kept.
+    pub fn notify_again(&self, number: &str) -> Result<(), WalkpayError> {
+        let mut book = self.lock();
+        book.notify_again(self.0.clock.now(), number);
+        self.keep(&book).map_err(|detail| WalkpayError::Internal { detail })
     }
 
     /// Issues the next certificate, which signs from now on.
