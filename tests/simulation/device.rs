@@ -42,6 +42,8 @@ pub struct Terminal {
     mutation: Option<Mutation>,
     /// The one channel that its owner pays over, if it is not whichever.
     pub over: Option<PaymentMethod>,
+    /// Whether its owner gives up payments soon.
+    pub impatient: bool,
     born_ms: i64,
 }
 
@@ -59,6 +61,7 @@ impl Terminal {
             consent: SigningKey::from_bytes(&[number * 2 + 2; 32]),
             mutation: plan.mutation,
             over: plan.over,
+            impatient: plan.mutation.is_some_and(Mutation::is_about_late_payments),
             born_ms: now_ms,
         }
     }

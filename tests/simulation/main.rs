@@ -84,6 +84,11 @@ impl Mutation {
         }
     }
 
+    /// Whether it can only strike where a channel takes money for what has ended.
+    pub fn is_about_late_payments(self) -> bool {
+        matches!(self, Self::PaidAfterExpiryDropped | Self::TwoChannelsPaid)
+    }
+
     /// The defect in the merchant's rules that it is.
     pub fn in_the_rules(self) -> Option<domain::Mutation> {
         match self {

@@ -204,26 +204,30 @@ impl Providers {
         Some((order.order.out_trade_no, (PaymentMethod::Tenpay, code.to_owned())))
     }
 
-    /// The payer opens a code, and pays unless it is only to be looked at. At Alipay a payer does so at the page that the code leads to.
-    fn pay(&self, method: PaymentMethod, code: &str, only_look: bool) -> Result<bool, String> {
-        let page = |method, path: &str, body: &str| {
-            let url = Url::parse(&format!("{ALIPAY}{path}")).map_err(text)?;
-            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
-            let parcel = Parcel { method, url, headers, body: body.as_bytes().to_vec() };
-            serve(&self.routes, parcel)?.ok_or_else(|| "a page breaks off".to_owned())
+    /// The payer opens the page of a code. Only then does Alipay know of the trade.
+    fn open_page(&self, method: PaymentMethod, code: &str) -> Result<Received, String> {
+        match method {
+            PaymentMethod::Alipay => self.page(Method::GET, &format!("{}/qr/{code}", alipay::PREFIX), ""),
+            _ => self.page(Method::GET, &format!("{}/cashier?pr={code}", tenpay::PREFIX), ""),
+        }
+    }
+
+    /// The payer opens it and confirms; whether it is paid by that.
+    fn pay(&self, method: PaymentMethod, code: &str) -> Result<bool, String> {
+        self.open_page(method, code)?;
+        let (path, form) = match method {
+            PaymentMethod::Alipay => (format!("{}/cashier/{code}", alipay::PREFIX), "action=confirm".to_owned()),
+            _ => (format!("{}/cashier", tenpay::PREFIX), format!("pr={code}&action=pay")),
         };
-        let (alipay, tenpay) = (alipay::PREFIX, tenpay::PREFIX);
-        let done = match (method, only_look) {
-            (PaymentMethod::Alipay, true) => page(Method::GET, &format!("{alipay}/qr/{code}"), "")?,
-            (PaymentMethod::Alipay, false) => {
-                page(Method::GET, &format!("{alipay}/qr/{code}"), "")?;
-                page(Method::POST, &format!("{alipay}/cashier/{code}"), "action=confirm")?
-            }
-            (_, true) => page(Method::GET, &format!("{tenpay}/cashier?pr={code}"), "")?,
-            (_, false) => page(Method::POST, &format!("{tenpay}/cashier"), &format!("pr={code}&action=pay"))?,
-        };
-        Ok(!only_look && !done.status.is_client_error())
+        Ok(!self.page(Method::POST, &path, &form)?.status.is_client_error())
+    }
+
+    fn page(&self, method: Method, path: &str, form: &str) -> Result<Received, String> {
+        let url = Url::parse(&format!("{ALIPAY}{path}")).map_err(text)?;
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+        let parcel = Parcel { method, url, headers, body: form.as_bytes().to_vec() };
+        serve(&self.routes, parcel)?.ok_or_else(|| "a page breaks off".to_owned())
     }
 }
 
@@ -481,12 +485,14 @@ impl World {
             self.terminals.iter().flat_map(|t| t.open_slips()).filter_map(|s| code(s.launch())).collect();
         // Every other time it is what should not be paid any more.
         let over = self.rng.random_range(0..2) == 0;
-        let only_look = self.rng.random_range(0..4) == 0;
-        let which = self.rng.random_range(0..1_000);
+        let (which, looks) = (self.rng.random_range(0..1_000), self.rng.random_range(0..3) > 0);
         let providers = self.providers()?;
         for text in codes {
-            if let Some((number, code)) = providers.scan(&text) {
-                providers.shown.insert(number, code);
+            let Some((number, (method, code))) = providers.scan(&text) else { continue };
+            let new = providers.shown.insert(number, (method, code.clone())).is_none();
+            // Most look at what they are to pay before they do, or think again.
+            if new && looks {
+                providers.open_page(method, &code)?;
             }
         }
         let wanted: Vec<_> =
@@ -496,7 +502,7 @@ impl World {
         }
         let (number, (method, code)) = wanted[which % wanted.len()];
         let (number, is_alipay) = (number.clone(), *method == PaymentMethod::Alipay);
-        if providers.pay(*method, code, only_look)? && over {
+        if providers.pay(*method, code)? && over {
             providers.late.insert((number, is_alipay));
         }
         Ok(())
