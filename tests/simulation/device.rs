@@ -61,7 +61,7 @@ impl Terminal {
             consent: SigningKey::from_bytes(&[number * 2 + 2; 32]),
             mutation: plan.mutation,
             over: plan.over,
-            impatient: plan.mutation.is_some_and(Mutation::is_about_late_payments),
+            impatient: plan.impatient,
             born_ms: now_ms,
         }
     }

@@ -108,13 +108,15 @@ pub struct Plan {
     mutation: Option<Mutation>,
     /// The one channel that payers use, if it is not whichever.
     over: Option<PaymentMethod>,
+    /// Whether payers give up payments soon.
+    impatient: bool,
 }
 
 const STEPS: usize = 285;
 /// An order takes more steps to its end than a basket.
 const STEPS_WITH_ORDERS: usize = 700;
 /// After so many worlds everything has come about that is wanted.
-const ENOUGH: u64 = 1_000;
+const ENOUGH: u64 = 2_000;
 /// One world in so many has service systems and their orders, the others have only shoppers.
 const ORDERS_EVERY: u64 = 6;
 
@@ -195,7 +197,7 @@ fn every_planted_bug_is_caught() {
     let only = std::env::var("WALKPAY_SIM_BUG").ok();
     for mutation in Mutation::ALL.into_iter().filter(|m| only.as_ref().is_none_or(|name| *name == format!("{m:?}"))) {
         for over in mutation.channels() {
-            let plan = Plan { mutation: Some(mutation), over: *over };
+            let plan = Plan { mutation: Some(mutation), over: *over, ..Plan::default() };
             match first_failure(0..400, plan, &nothing()) {
                 Some((seed, what)) => println!("{plan:?}: noticed with seed {seed}: {what}"),
                 None => panic!("{plan:?} was not noticed in 400 seeds"),
