@@ -121,7 +121,13 @@ impl Slip {
     /// As [`Slip::wait_launch`].
     pub async fn wait_payment(&self, timeout: Duration) -> Result<PaymentFacts, WalkpayError> {
         let id = self.id;
-        let look = move |w: &mut Worker| Ok(Some(newest(w, id, "wait_payment")?).filter(|p| !p.is_open()));
+        let look = move |w: &mut Worker| {
+            let newest = newest(w, id, "wait_payment")?;
+            let slip = w.session().current()?.slip(id)?;
+            // One that has succeeded is told of the slip as well, a moment later.
+            let told = slip.status() != Some(SlipStatus::Paying) || newest.is_lost();
+            Ok(Some(newest).filter(|p| !p.is_open() && told))
+        };
         match self.handle.wait(timeout, look).await? {
             Some(payment) => Ok(payment),
             None => self.handle.call(move |w| newest(w, id, "wait_payment")).await,

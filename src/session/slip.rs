@@ -51,6 +51,12 @@ impl PaymentFacts {
     pub fn is_open(&self) -> bool {
         self.refused.is_none() && !self.withdrawn && self.view.as_ref().is_none_or(is_under_way)
     }
+
+    /// Whether nothing was paid by it.
+    pub(crate) fn is_lost(&self) -> bool {
+        let closed = |view: &PaymentView| view.status == PaymentStatus::Closed;
+        self.refused.is_some() || self.withdrawn || self.view.as_ref().is_some_and(closed)
+    }
 }
 
 /// One slip.
@@ -112,10 +118,12 @@ impl Slip {
         })
     }
 
-    /// Whether a payment is under way or waits to be sent, from here or from elsewhere.
+    /// Whether a payment waits to be sent or is under way, from here or from elsewhere; also one that has succeeded, until the
+    /// merchant has said what became of the slip.
     pub fn is_being_paid(&self) -> bool {
-        let elsewhere = self.made.iter().flat_map(|s| &s.payments).any(is_under_way);
-        elsewhere || self.payments.iter().any(PaymentFacts::is_open)
+        let counts = |view: &PaymentView| view.status != PaymentStatus::Closed;
+        let elsewhere = self.made.iter().flat_map(|s| &s.payments).any(counts);
+        elsewhere || self.payments.iter().any(|p| p.is_open() || p.view.as_ref().is_some_and(counts))
     }
 
     /// What the host needs for the payment that is under way.

@@ -287,6 +287,21 @@ fn a_payment_that_failed_at_the_channel_leaves_the_slip_to_another_one() {
 }
 
 #[test]
+fn a_payment_that_has_succeeded_keeps_the_slip_from_another_one() {
+    let mut world = World::enrolled();
+    let id = world.made_slip();
+    world.pay(id, PaymentMethod::StoredValue);
+    let put = world.item();
+    let answer = world.payment_view(id, PaymentStatus::Succeeded);
+    with_crashes(&mut world, |w| drop(w.ok(put.id, &answer)));
+    assert_eq!(world.slip(id).status(), Some(SlipStatus::Paying), "its result is still to come");
+    let refused = world.prepare_payment(id, PaymentMethod::Bank, None).unwrap_err();
+    assert!(matches!(refused, WalkpayError::WrongOrder { .. }), "{refused:?}");
+    world.tell_slip(id, SlipStatus::Paid, PaymentStatus::Succeeded);
+    assert_eq!(world.slip(id).status(), Some(SlipStatus::Paid));
+}
+
+#[test]
 fn the_answer_may_come_after_the_result() {
     let mut world = World::enrolled();
     let id = world.made_slip();
