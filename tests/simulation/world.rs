@@ -360,6 +360,10 @@ impl World {
                 self.check()?;
             }
         }
+        // A provider may just be telling again what the merchant refuses.
+        while self.orders && !self.wire.is_empty() {
+            self.deliver_next()?;
+        }
         self.check_quiet()
     }
 
