@@ -29,7 +29,7 @@ impl World {
                     let now = self.terminal_now(n);
                     self.terminals[n].pay(&now, &mut self.rng);
                 }
-                Ok(())
+                self.look_at_codes()
             }
             29..36 => self.pay_outside(),
             36..38 if self.rng.random_range(0..2) == 0 => self.arm_a_provider(),

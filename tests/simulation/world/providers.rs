@@ -103,6 +103,8 @@ pub(super) struct Providers {
     wicked: bool,
     /// What payers have seen a code of: the merchant's number, and what stands in the code.
     shown: BTreeMap<String, (PaymentMethod, String)>,
+    /// The texts of those codes.
+    seen: BTreeSet<String>,
     /// What was paid although it had ended: only the provider can tell of it.
     late: BTreeSet<(String, bool)>,
     /// What was ever notified.
@@ -130,6 +132,7 @@ impl Providers {
             next: 0,
             wicked,
             shown: BTreeMap::new(),
+            seen: BTreeSet::new(),
             late: BTreeSet::new(),
             told: Vec::new(),
         };
@@ -479,22 +482,32 @@ impl World {
         Ok(())
     }
 
-    /// Payers pay what they were shown a code of, also what they have given up since.
-    pub(super) fn pay_at_a_provider(&mut self) -> Result<(), String> {
+    /// Payers look at the codes that their terminals show, most of them at once.
+    pub(super) fn look_at_codes(&mut self) -> Result<(), String> {
         let codes: Vec<String> =
             self.terminals.iter().flat_map(|t| t.open_slips()).filter_map(|s| code(s.launch())).collect();
-        // Every other time it is what should not be paid any more.
-        let over = self.rng.random_range(0..2) == 0;
-        let (which, looks) = (self.rng.random_range(0..1_000), self.rng.random_range(0..3) > 0);
+        let looks = self.rng.random_range(0..3) > 0;
         let providers = self.providers()?;
         for text in codes {
-            let Some((number, (method, code))) = providers.scan(&text) else { continue };
-            let new = providers.shown.insert(number, (method, code.clone())).is_none();
-            // Most look at what they are to pay before they do, or think again.
-            if new && looks {
+            if !providers.seen.insert(text.clone()) {
+                continue;
+            }
+            let (number, (method, code)) =
+                providers.scan(&text).ok_or_else(|| format!("a code of nobody's: {text}"))?;
+            providers.shown.insert(number, (method, code.clone()));
+            if looks {
                 providers.open_page(method, &code)?;
             }
         }
+        Ok(())
+    }
+
+    /// Payers pay what they were shown a code of, also what they have given up since.
+    pub(super) fn pay_at_a_provider(&mut self) -> Result<(), String> {
+        self.look_at_codes()?;
+        // Every other time it is what should not be paid any more.
+        let (over, which) = (self.rng.random_range(0..2) == 0, self.rng.random_range(0..1_000));
+        let providers = self.providers()?;
         let wanted: Vec<_> =
             providers.shown.iter().filter(|(n, (method, _))| providers.is_over(*method, n) == Some(over)).collect();
         if wanted.is_empty() {
