@@ -34,7 +34,10 @@ impl Terminal {
                 let _ = self.tell(Input::Command(Command::CloseSlip { slip_id: slip.id }), now);
             }
             Some(SlipStatus::Open) => self.begin_payment(slip, now, rng),
-            Some(SlipStatus::Paying) if rng.random_range(0..if self.impatient { 4 } else { 16 }) == 0 => {
+            // Whoever is impatient looks at the code before.
+            Some(SlipStatus::Paying)
+                if rng.random_range(0..if self.impatient && slip.launch().is_some() { 3 } else { 16 }) == 0 =>
+            {
                 let Some(payment_id) = slip.payments.last().map(|p| p.payment_id) else { return };
                 let _ = self.tell(Input::Command(Command::ClosePayment { slip_id: slip.id, payment_id }), now);
             }

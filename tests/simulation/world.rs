@@ -60,6 +60,7 @@ pub struct World {
     shops: BTreeMap<u64, Shop>,
     wire: Vec<(i64, Message)>,
     faults: bool,
+    plan: Plan,
     mutation: Option<Mutation>,
     /// Signed totals by trip: what the shoppers agreed to.
     signed: BTreeMap<TripId, Vec<Money>>,
@@ -110,7 +111,7 @@ impl World {
             [next; 32]
         };
         let keyring = Keyring::create(merchant_id.clone(), &root, start, seeds).map_err(text)?;
-        let core = Core::new(merchant::config(mutation), keyring.clone());
+        let core = Core::new(merchant::config(plan), keyring.clone());
         let bank = Bank::in_memory().map_err(text)?;
         let terminals = (0..OWNERS.len()).map(|n| Terminal::new(n as u8, plan, START_MS)).collect();
         let shops = [1, 2].map(|revision| (revision, Shop::new(revision))).into();
@@ -127,6 +128,7 @@ impl World {
             shops,
             wire: Vec::new(),
             faults: false,
+            plan,
             mutation,
             signed: BTreeMap::new(),
             signed_payments: BTreeMap::new(),

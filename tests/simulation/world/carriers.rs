@@ -114,7 +114,7 @@ impl World {
     /// At the end nothing waits to be told, and what became of each message is explained by what happened to it.
     pub(super) fn payers_are_told(&self) -> Result<(), String> {
         let all = Tx::read(&self.conn, |tx| Ok(notices::last(tx, 100_000)?)).map_err(|e| format!("{e:?}"))?;
-        let (never, pauses) = (Witness::default(), merchant::config(self.mutation).notice_retries.len());
+        let (never, pauses) = (Witness::default(), merchant::config(self.plan).notice_retries.len());
         for found in &all {
             let witness = self.told.get(&found.message_id).unwrap_or(&never);
             witness.explains(found, pauses).map_err(|e| format!("a notice: {e}"))?;

@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Payers pay what they were shown a code of, also what they have given up since.
-    pub(super) fn pay_at_channel(&mut self) {
+    pub(super) fn pay_at_channel(&mut self) -> Result<(), String> {
         let slips = self.terminals.iter().flat_map(|t| t.open_slips());
         for slip in slips {
             if let Some(Launch::Qr { text }) = slip.launch() {
@@ -100,11 +100,15 @@ impl World {
         }
         // Every other time it is what should not be paid any more.
         let over = self.rng.random_range(0..2) == 0;
+        let again = if over { self.paid_otherwise()? } else { None };
         let state = |n: &String| self.cashier.book.trade(n).map(|t| t.state);
-        let wanted = |n: &&String| state(n) == Some(if over { TradeState::Closed } else { TradeState::Waiting });
+        let wanted = |n: &&String| {
+            state(n) == Some(if over { TradeState::Closed } else { TradeState::Waiting })
+                && again.as_ref().is_none_or(|again| again.contains(*n))
+        };
         let shown: Vec<&String> = self.cashier.shown.iter().filter(wanted).collect();
         if shown.is_empty() {
-            return;
+            return Ok(());
         }
         let number = shown[self.rng.random_range(0..shown.len())].clone();
         let before = self.cashier.book.trade(&number).map(|t| t.state);
@@ -112,6 +116,18 @@ impl World {
         if paid && before == Some(TradeState::Closed) {
             self.cashier.late.insert(number);
         }
+        Ok(())
+    }
+
+    /// Mostly, who pays what should not be paid any more has paid the same otherwise before: the payments of slips that others have
+    /// paid. `None`: this time it may be any.
+    pub(super) fn paid_otherwise(&mut self) -> Result<Option<BTreeSet<String>>, String> {
+        if self.rng.random_range(0..4) == 0 {
+            return Ok(None);
+        }
+        let sql = "SELECT channel_number FROM payment_attempts p JOIN slips s USING (slip)
+                   WHERE s.state = 'paid' AND p.state = 'closed'";
+        Ok(Some(self.column(sql)?.into_iter().collect()))
     }
 
     /// What the channel notifies by now goes on its way.

@@ -1,7 +1,7 @@
 //! The merchant: the domain and the store that ship, called as HTTP would.
 
 use super::network::Message;
-use super::{Mutation, World, json, shop, text};
+use super::{Mutation, Plan, World, json, shop, text};
 use mock_merchant::channel::test::TestChannel;
 use mock_merchant::channel::{alipay, wechat};
 use mock_merchant::domain::once::IdempotencyKey;
@@ -18,8 +18,10 @@ use walkpay::protocol::problem::ProblemCode;
 use walkpay::protocol::request::TerminalRequest;
 
 /// The policy: everything that happens by itself happens within hours.
-pub(super) fn config(mutation: Option<Mutation>) -> Config {
+pub(super) fn config(plan: Plan) -> Config {
     let minutes = |n: u64| Duration::from_secs(60 * n);
+    // Who gives up soon is to do so before the channel does.
+    let pay_deadline = if plan.impatient { minutes(90) } else { minutes(15) };
     Config {
         spot_check_per_mille: 100,
         channels: vec![
@@ -33,7 +35,8 @@ pub(super) fn config(mutation: Option<Mutation>) -> Config {
         webhook_retries: vec![Duration::from_secs(5), minutes(1), minutes(5)],
         notice_retries: vec![Duration::from_secs(20), minutes(2), minutes(10), minutes(30), minutes(60)],
         quiet_hours: Some((22 * 60, 60)),
-        mutation: mutation.and_then(Mutation::in_the_rules),
+        pay_deadline,
+        mutation: plan.mutation.and_then(Mutation::in_the_rules),
         ..Config::default()
     }
 }
@@ -162,7 +165,7 @@ impl World {
 
     pub(super) fn restart_merchant(&mut self) -> Result<(), String> {
         // What is in memory goes; what was under way to it and from it breaks off.
-        self.core = Core::new(config(self.mutation), self.keyring.clone());
+        self.core = Core::new(config(self.plan), self.keyring.clone());
         self.providers_lose_merchant()?;
         let broken: Vec<Message> = std::mem::take(&mut self.wire).into_iter().map(|(_, m)| m).collect();
         for message in broken {

@@ -58,8 +58,7 @@ impl World {
         if at_provider {
             return self.pay_at_a_provider();
         }
-        self.pay_at_channel();
-        Ok(())
+        self.pay_at_channel()
     }
 
     fn payer(&self, n: usize) -> Option<Caller> {

@@ -209,8 +209,12 @@ impl AlipayChannel {
             ("10000", _) if said.fund_change.as_deref() == Some("Y") => Ok(RefundStatus::Done),
             // Nothing moved by this call: an earlier one may have done it.
             ("10000", _) => Ok(RefundStatus::Pending),
+            // Refused; an earlier try of the same request may have been carried out all the same.
             ("40004", sub_code) if NOT_REFUNDED.contains(&sub_code) => {
-                Ok(RefundStatus::Refused { reason: word(sub_code) })
+                match self.refund_status(now, &new.number, &new.refund_number).await? {
+                    RefundStatus::Unknown => Ok(RefundStatus::Refused { reason: word(sub_code) }),
+                    known => Ok(known),
+                }
             }
             _ => Err(unanswered(&said)),
         }
@@ -343,4 +347,52 @@ fn unclear(what: &str) -> NoAnswer {
 fn unanswered(said: &Said) -> NoAnswer {
     let plain = |text: &str| text.chars().filter(char::is_ascii_graphic).take(60).collect::<String>();
     NoAnswer(format!("Alipay: code {} {}", plain(&said.code), plain(&said.sub_code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::http::{Awaited, Carrier, Received};
+    use crate::channel::wechat::sim::keys;
+    use reqwest::Request;
+    use reqwest::header::HeaderMap;
+    use std::sync::Mutex;
+    use std::time::Duration;
+    use walkpay::Currency;
+
+    /// Answers that come one after the other, whatever is asked.
+    struct Canned(Mutex<Vec<String>>);
+
+    impl Carrier for Canned {
+        fn carry(&self, _: Request) -> Awaited {
+            let body = self.0.lock().unwrap().remove(0).into_bytes();
+            Box::pin(async { Ok(Received { status: StatusCode::OK, headers: HeaderMap::new(), body }) })
+        }
+    }
+
+    /// What a refund comes to that Alipay refuses, and of which it then says this.
+    async fn refused_and_then(query: &str) -> Result<RefundStatus, NoAnswer> {
+        let (app, alipay) = (RsaKey::parse(keys::MERCHANT).unwrap(), RsaKey::parse(keys::PLATFORM[0]).unwrap());
+        let refusal = r#"{"code":"40004","sub_code":"ACQ.SELLER_BALANCE_NOT_ENOUGH"}"#;
+        let answers =
+            [("alipay_trade_refund_response", refusal), ("alipay_trade_fastpay_refund_query_response", query)];
+        let answers = answers.map(|(name, object)| signing::answer(&alipay, name, object).unwrap());
+        let http = Http::new(Duration::from_secs(1), &[]).unwrap();
+        let http = http.carried_by(Arc::new(Canned(Mutex::new(answers.to_vec()))));
+        let addresses = Addresses { gateway: "https://alipay.example/gateway.do".into(), notify: String::new() };
+        let keys = Keys { app, alipay: alipay.public().clone() };
+        let channel = AlipayChannel::new(Settings::default(), addresses, Box::new(keys), http);
+        let cny = |minor| Currency::parse("CNY").unwrap().minor(minor);
+        let new = NewRefund { number: "n1".into(), refund_number: "r1".into(), total: cny(100), amount: cny(30) };
+        channel.refund(Timestamp::from_millis(0), &new).await
+    }
+
+    #[tokio::test]
+    async fn a_refund_is_refused_only_if_no_earlier_try_has_made_it() {
+        let made = r#"{"code":"10000","out_request_no":"r1","refund_status":"REFUND_SUCCESS"}"#;
+        assert_eq!(refused_and_then(made).await, Ok(RefundStatus::Done));
+        let reason = "seller_balance_not_enough".to_owned();
+        assert_eq!(refused_and_then(r#"{"code":"10000"}"#).await, Ok(RefundStatus::Refused { reason }));
+        assert!(refused_and_then(r#"{"code":"20000"}"#).await.is_err(), "nobody knows");
+    }
 }
